@@ -1,0 +1,37 @@
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help trial study test test-slow format lock clean setup
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+trial: setup ## run every study, end to end
+	$(BIN)/cohort run
+
+study: setup ## run one study: make study NAME=laplace
+	$(BIN)/cohort run $(NAME)
+
+test: setup ## lint, types and quick tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/pytest
+
+test-slow: setup ## the tests marked slow
+	$(BIN)/pytest -m slow
+
+format: setup ## rewrite the code in the house format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## resolve requirements.lock again; versions that still fit stay (delete the file to renew all)
+	tools/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
+		--group test --group lint --group build pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and the caches; results stay
+	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis dist
+	find cohort models tests -name __pycache__ -prune -exec rm -rf {} +
+
+setup:
+	@tools/setup

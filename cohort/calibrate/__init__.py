@@ -1,0 +1,1 @@
+"""The posterior of model parameters from calibration arms."""

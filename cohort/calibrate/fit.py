@@ -1,0 +1,150 @@
+"""The posterior of model parameters from calibration arms: priors, likelihood, NUTS, and what may not be used."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import polars as pl
+from numpyro.infer import MCMC, NUTS, init_to_median
+
+from cohort import units
+from cohort.calibrate.response import CalibrationError
+from cohort.model import Model
+from cohort.study import Prior, Study
+
+MAX_RHAT = 1.01
+
+
+@dataclass(frozen=True)
+class Data:
+    """What calibration evidence says, with arms as positions in the study.
+
+    mean, se: (arms,), NaN where an arm gives none; sd, df: one per group whose standard deviation the published
+    analysis pooled, with `members`: (groups, arms); events: (rows, ...) counts with the share of each row on drug.
+    """
+
+    mean: np.ndarray
+    se: np.ndarray
+    sd: np.ndarray
+    df: np.ndarray
+    members: np.ndarray
+    groups: tuple[str, ...]
+    counts: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # per event: n, events, on drug (0 or 1)
+
+
+def observed(study: Study, outcomes: pl.DataFrame) -> Data:
+    """Arrange evidence rows for the likelihood. Errors: CalibrationError for rows it cannot use."""
+    assert study.calibration is not None
+    names = list(study.arms)
+    wrong: list[str] = []
+    mean, se, n = (np.full(len(names), np.nan) for _ in range(3))
+    pooled: dict[str, list[int]] = {}
+    counts: dict[str, list[tuple[int, int, float]]] = {}
+    for row in outcomes.iter_rows(named=True):
+        arms = row["arms"]
+        if row["outcome"] == study.calibration.endpoint:
+            if len(arms) != 1 or row["estimate"] is None:
+                wrong.append(f"{row['outcome']}, {row['arm']}: one arm with estimate and se is needed")
+                continue
+            i = names.index(arms[0])
+            mean[i], se[i], n[i] = row["estimate"], row["se"], row["n"]
+            if row["pooled_sd"]:
+                pooled.setdefault(row["pooled_sd"], []).append(i)
+        elif row["events"] is not None and f"{row['outcome']}.background" in study.calibration.priors:
+            drug = {study.arms[a].dose is not None for a in arms}
+            if len(drug) > 1:
+                wrong.append(f"{row['outcome']}, {row['arm']}: pools drug with placebo; give them apart")
+                continue
+            counts.setdefault(row["outcome"], []).append((row["n"], row["events"], float(drug.pop())))
+    if not np.isfinite(mean).any():
+        wrong.append(f"no row gives {study.calibration.endpoint}")
+    if wrong:
+        raise CalibrationError("; ".join(wrong))
+    members = np.array([[i in who for i in range(len(names))] for who in pooled.values()], dtype=float)
+    # A model-pooled SD makes SE·√n the same in each of its arms: one datum with the group's degrees of freedom.
+    sd = np.array([np.sqrt(np.mean(se[who] ** 2 * n[who])) for who in pooled.values()])
+    df = np.array([np.sum(n[who]) - len(who) for who in pooled.values()])
+    tables = {event: tuple(np.array(column) for column in zip(*rows, strict=True)) for event, rows in counts.items()}
+    return Data(mean, se, sd, df, members.reshape(-1, len(names)), tuple(pooled), tables)  # type: ignore[arg-type]
+
+
+def distribution(prior: Prior) -> tuple[Any, Callable[[Any], Any]]:
+    """A prior as a standard variable and the function that turns it into the parameter: better geometry for NUTS."""
+    match prior.kind, prior.arguments:
+        case "lognormal", (median, sigma):
+            return dist.Normal(0.0, 1.0), lambda u: median * jnp.exp(sigma * u)
+        case "normal", (mean, sd):
+            return dist.Normal(0.0, 1.0), lambda u: mean + sd * u
+        case "halfnormal", (scale,):
+            return dist.HalfNormal(1.0), lambda u: scale * u
+    raise AssertionError(prior)
+
+
+def priors(study: Study, model: Model) -> dict[str, Prior]:
+    """The study's priors in the model's units."""
+    assert study.calibration is not None
+    fields = model.parameters.fields()
+    return {
+        name: plan.prior.scaled(units.factor(plan.unit, fields[name]["unit"] if name in fields else "1"))
+        for name, plan in study.calibration.priors.items()
+    }
+
+
+def probability(
+    study: Study, model: Model, endpoint: Callable[[Mapping[str, Any]], Any], data: Data, left_out: int | None = None
+) -> Callable[[], None]:
+    """The NumPyro model. `left_out`: an arm whose mean is predicted rather than used."""
+    plan = study.calibration
+    assert plan is not None
+    typical = model.typical()
+    residual = {meta["error"].baseline for meta in model.outputs.fields().values()} & set(plan.priors)
+    used = np.isfinite(data.mean) & (np.arange(len(data.mean)) != (-1 if left_out is None else left_out))
+    y, se = np.where(np.isfinite(data.mean), data.mean, 0.0), np.where(np.isfinite(data.se), data.se, 1.0)
+
+    def model_of_arms() -> None:
+        values = {}
+        for name, prior in priors(study, model).items():
+            standard, transform = distribution(prior)
+            values[name] = numpyro.deterministic(name, transform(numpyro.sample(f"{name}|standard", standard)))
+        course = endpoint(typical | {k: v for k, v in values.items() if k in typical})
+        mean = numpyro.deterministic("arm_mean", jnp.mean(course, axis=1))
+        structural = jnp.var(course, axis=1)
+        with numpyro.plate("arm", len(y)), numpyro.handlers.mask(mask=used):
+            numpyro.sample("mean", dist.Normal(mean, se), obs=y)
+        if len(data.sd):
+            # The published SD is that of an adjusted analysis: it may be off from the plain one by this much.
+            off = numpyro.sample("adjustment", dist.Normal(0.0, 1.0)) * plan.adjustment
+            within = sum(values[name] ** 2 for name in residual) if residual else 0.0
+            total = data.members @ structural / data.members.sum(axis=1) + within
+            numpyro.deterministic("group_sd", jnp.sqrt(total))
+            with numpyro.plate("group", len(data.sd)):  # scaled chi-square
+                rate = data.df / 2 / (total * jnp.exp(2 * off))
+                numpyro.sample("variance", dist.Gamma(data.df / 2, rate), obs=data.sd**2)
+        for event, (n, events, drug) in data.counts.items():
+            logit = values[f"{event}.background"] + values[f"{event}.drug"] * drug
+            with numpyro.plate(f"{event}_rows", len(n)):
+                numpyro.sample(f"{event}_events", dist.Binomial(n, logits=logit), obs=events)
+
+    return model_of_arms
+
+
+def run_nuts(
+    model_of_arms: Callable[[], None], seed: int, *, chains: int, warmup: int, draws: int, progress: bool = False
+) -> MCMC:
+    """NUTS with a dense mass matrix; stimulation and its half-concentration are strongly correlated."""
+    kernel = NUTS(model_of_arms, dense_mass=True, target_accept_prob=0.9, init_strategy=init_to_median(num_samples=15))
+    mcmc = MCMC(
+        kernel,
+        num_warmup=warmup,
+        num_samples=draws,
+        num_chains=chains,
+        chain_method="parallel",
+        progress_bar=progress,
+    )
+    mcmc.run(jax.random.key(seed), extra_fields=("energy", "diverging", "num_steps", "accept_prob"))
+    return mcmc

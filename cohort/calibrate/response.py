@@ -1,0 +1,177 @@
+"""The calibration endpoint as a differentiable function of the calibrated parameters.
+
+What does not depend on them (concentrations) is solved once, through the engine, for a fixed set of quasi-random
+patients. What does is integrated on a fixed grid: each state must be linear in itself, y' = a(t) y + b(t), so that
+with a and b held at the middle of each cell a step is exact and whole intervals are one sum (the exponential
+midpoint rule, second order [1]).
+
+References
+----------
+[1] Hochbruck & Ostermann 2010, Acta Numerica 19:209, section 2.
+[2] Sobol' 1967, USSR Comput Math Math Phys 7:86, scrambled; as implemented in scipy.stats.qmc.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from cohort.dosing import events
+from cohort.engine import solve
+from cohort.model import Model
+from cohort.study import Study
+from cohort.trace import dependencies
+
+
+class CalibrationError(RuntimeError):
+    """A calibration that cannot be done, or whose posterior may not be used; the message says why."""
+
+
+def representative(model: Model, people: pl.DataFrame, n: int, seed: int) -> tuple[Any, dict[str, np.ndarray]]:
+    """n quasi-random patients [2]: covariates of real rows of `people`, evenly along their main axis of variation, and
+    standard normals per random effect. Returns Covariates of (n,) and effects of (n,)."""
+    fields = model.covariates.fields()
+    columns = {
+        name: people[name].cast(pl.Enum(meta["levels"])).to_physical().to_numpy().astype(float)
+        if meta["levels"]
+        else people[name].to_numpy().astype(float)
+        for name, meta in fields.items()
+    }
+    table = np.stack(list(columns.values()), axis=1)
+    spread = table.std(axis=0)
+    scaled = (table - table.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    axis = np.linalg.svd(scaled, full_matrices=False)[2][0]
+    axis *= np.sign(axis[np.argmax(np.abs(axis))])
+    along = np.argsort(scaled @ axis, kind="stable")
+    points = qmc.Sobol(1 + len(model.effects()), rng=np.random.default_rng(seed)).random(n)
+    rows = along[np.minimum((points[:, 0] * len(along)).astype(int), len(along) - 1)]
+    x = model.covariates(
+        **{n: c[rows].astype(np.int64) if fields[n]["levels"] else c[rows] for n, c in columns.items()}
+    )
+    return x, {name: ndtri(points[:, k]) for k, name in enumerate(model.effects(), 1)}
+
+
+def drivers_and_responses(model: Model, calibrated: set[str]) -> tuple[list[str], list[str]]:
+    """States that no calibrated value touches, and states that some do. Errors: CalibrationError if a response is not
+    linear in itself or needs another response."""
+    states, effects = list(model.state.fields()), model.effects()
+    values = model.typical()
+    covariates = {f"x.{n}": 1.0 for n in model.covariates.fields()}
+
+    def derivative(v: Mapping[str, Any]) -> Any:
+        x = model.covariates(
+            **{n: v[f"x.{n}"].astype(int) if m["levels"] else v[f"x.{n}"] for n, m in model.covariates.fields().items()}
+        )
+        p = model.subject({n: v[f"v.{n}"] for n in values}, {e: v[f"z.{e}"] for e in effects}, x)
+        return model.ode(v["t"], model.state(**{s: v[f"y.{s}"] for s in states}), p)
+
+    names = ["t", *(f"v.{n}" for n in values), *(f"z.{e}" for e in effects), *covariates, *(f"y.{s}" for s in states)]
+    needs = dependencies(derivative, names)
+    touched = {f"v.{name}" for name in calibrated}
+    responses: set[str] = set()
+    while True:
+        reached = {s for s in states if needs[s] & (touched | {f"y.{r}" for r in responses})}
+        if reached == responses:
+            break
+        responses = reached
+    for s in sorted(responses):
+
+        def slope(v: Mapping[str, Any], s: str = s) -> Any:
+            return {s: jax.grad(lambda own: getattr(derivative({**v, f"y.{s}": own}), s))(v[f"y.{s}"])}
+
+        others = {f"y.{r}" for r in responses - {s}}
+        if f"y.{s}" in dependencies(slope, names)[s] or needs[s] & others:
+            raise CalibrationError(
+                f"the state {s!r} depends on calibrated parameters and is not linear in itself alone; "
+                "this calibration integrates states of the form y' = a(t) y + b(t) only"
+            )
+    return [s for s in states if s not in responses], [s for s in states if s in responses]
+
+
+def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, step: float) -> Callable[..., Any]:
+    """Returns f(values) -> the true endpoint of (arms, subjects), in the order of the study's arms, differentiable in
+    `values`: the model's typical values, those with a prior replaced."""
+    plan = study.calibration
+    assert plan is not None
+    calibrated = {name for name in plan.priors if name in model.typical()}
+    drivers, responses = drivers_and_responses(model, calibrated)
+    x, z = representative(model, people, subjects, study.seed)
+    visits = np.array([visit.to(model.time) for visit in study.visits])
+    # Cells of one length between two visits; their number is the same for equal intervals, so that steps stay even.
+    counts = [max(1, math.ceil((b - a) / step - 1e-9)) for a, b in itertools.pairwise(visits)]
+    lengths = np.concatenate([np.full(n, (b - a) / n) for n, (a, b) in zip(counts, itertools.pairwise(visits), strict=True)])
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    middles = np.concatenate([[0.0], np.cumsum(lengths)])[:-1] + lengths / 2 + visits[0]
+    course = _courses(study, model, x, z, np.concatenate([visits, middles]), drivers)
+    at_visits = {s: c[:, :, : len(visits)] for s, c in course.items()}
+    at_middles = {s: jnp.asarray(c[:, :, len(visits) :]) for s, c in course.items()}
+    nothing = dict.fromkeys(responses, 0.0)
+    read = model.endpoints[plan.endpoint].reads
+
+    def rates(t: Any, driven: Mapping[str, Any], p: Any) -> Any:
+        """a and b of each response, at one time of one patient."""
+
+        def right(own: Mapping[str, Any]) -> dict[str, Any]:
+            made = model.ode(t, model.state(**driven, **own), p)
+            return {s: getattr(made, s) for s in responses}
+
+        ones = {s: jnp.ones(()) for s in responses}
+        return jax.jvp(right, ({s: jnp.asarray(v) for s, v in nothing.items()},), (ones,))
+
+    over_cells = jax.vmap(rates, in_axes=(0, 0, None))
+    over_patients = jax.vmap(over_cells, in_axes=(None, 0, 0))
+    over_arms = jax.vmap(over_patients, in_axes=(None, 0, None))
+
+    def endpoint(values: Mapping[str, Any]) -> Any:
+        p = jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, float), (subjects,)), model.subject(values, z, x))
+        b, a = over_arms(jnp.asarray(middles), at_middles, p)
+        y0 = model.initial(p)
+        states = {s: jnp.asarray(c) for s, c in at_visits.items()}
+        for s in responses:
+            first = jnp.broadcast_to(getattr(y0, s), a[s].shape[:2])
+            states[s] = _integrated(first, a[s] * lengths, b[s] * lengths, starts)
+        seen = jax.vmap(model.observe, in_axes=(0, 2, None), out_axes=2)(
+            jnp.asarray(visits), model.state(**states), jax.tree.map(lambda v: v[None, :], p)
+        )
+        return read(seen)
+
+    return endpoint
+
+
+def _integrated(first: Any, growth: Any, source: Any, starts: np.ndarray) -> Any:
+    """y at each visit. first: (arms, subjects); growth = a dt and source = b dt: (arms, subjects, cells)."""
+    y, courses = first, [first]
+    ratio = jnp.where(jnp.abs(growth) > 1e-8, jnp.expm1(growth) / jnp.where(growth == 0, 1.0, growth), 1.0)
+    added = source * ratio
+    for begin, end in itertools.pairwise(starts):
+        left = jnp.cumsum(growth[..., begin:end][..., ::-1], axis=-1)[..., ::-1]  # growth from a cell's start on
+        after = left - growth[..., begin:end]
+        y = y * jnp.exp(left[..., 0]) + jnp.sum(added[..., begin:end] * jnp.exp(after), axis=-1)
+        courses.append(y)
+    return jnp.stack(courses, axis=-1)
+
+
+def _courses(
+    study: Study, model: Model, x: Any, z: Any, times: np.ndarray, drivers: list[str]
+) -> dict[str, np.ndarray]:
+    """The driving states of every arm, (arms, subjects, times), at the model's own typical values."""
+    n = len(next(iter(z.values())))
+    p = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a, float), (n,)), model.subject(model.typical(), z, x))
+    alone = model.replace(outputs=model.state, observe=lambda t, y, p: y, endpoints={})
+    order = np.unique(times)
+    routes = sorted({arm.route for arm in study.arms.values() if arm.route})
+    courses: dict[str, list[np.ndarray]] = {s: [] for s in drivers}
+    for name, arm in study.arms.items():
+        seen, status = solve(alone, p, events(arm, model, n, routes), order)
+        if status.code.any():
+            raise CalibrationError(f"arm {name}: {int((status.code > 0).sum())} of {n} patients could not be solved")
+        for s in drivers:
+            courses[s].append(getattr(seen, s)[:, np.searchsorted(order, times)])
+    return {s: np.stack(c) for s, c in courses.items()}

@@ -1,0 +1,291 @@
+"""What a model is: typed records of named quantities, and pure functions between them.
+
+Covariates --individual--> Parameters --initial--> State --ode--> State --observe--> Outputs
+"""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import expit, logit
+
+jax.config.update("jax_enable_x64", True)
+with contextlib.suppress(RuntimeError):  # JAX is already running: the chains of a calibration then go one by one
+    jax.config.update("jax_num_cpu_devices", 4)
+
+type Scalar = jax.Array | np.ndarray | float
+type Variability = Literal["lognormal", "logitnormal", "normal", "fixed"]
+
+
+@dataclass(frozen=True)
+class Error:
+    """Residual error of an output, as a sum of parts; each size is a number or the name of a parameter.
+
+    `additive` in the output's unit; `proportional` to the output; `baseline` a percentage of the subject's first
+    visit, at every visit but the first: the standard deviation of a percent change from baseline.
+    """
+
+    additive: float | str = 0.0
+    proportional: float | str = 0.0
+    baseline: float | str = 0.0
+
+    def __add__(self, other: "Error") -> "Error":
+        mine, theirs = vars(self), vars(other)
+        if any(mine[part] and theirs[part] for part in mine):
+            raise ValueError("a residual error adds parts of different kinds")
+        return Error(**{part: mine[part] or theirs[part] for part in mine})
+
+    def sd(self, visits: np.ndarray, parameter: Callable[[str], np.ndarray]) -> np.ndarray:
+        """Standard deviation of each visit. visits: (n, visits), the true course. Variances add."""
+
+        def size(part: float | str) -> np.ndarray | float:
+            return parameter(part)[:, None] if isinstance(part, str) else part
+
+        later = np.arange(visits.shape[-1]) > 0
+        return np.sqrt(
+            (size(self.additive)) ** 2
+            + (size(self.proportional) * visits) ** 2
+            + (size(self.baseline) / 100 * visits[..., :1] * later) ** 2
+        )
+
+
+def additive(size: float | str) -> Error:
+    return Error(additive=size)
+
+
+def proportional(size: float | str) -> Error:
+    return Error(proportional=size)
+
+
+def of_baseline(percent: float | str) -> Error:
+    return Error(baseline=percent)
+
+
+def _parameter(
+    typical: float, unit: str, about: str, source: str, kind: Variability, spread: float, rse: float | None
+) -> Any:
+    meta = dict(unit=unit, about=about, source=source, kind=kind, spread=spread, rse=rse)
+    return field(default=typical, metadata=meta)
+
+
+def lognormal(typical: float, unit: str, *, cv: float, about: str, source: str = "", rse: float | None = None) -> Any:
+    """Varies between subjects as typical * exp(eta); sd(eta) = sqrt(log(1 + cv²)). `rse`: % uncertainty of typical."""
+    if not (typical > 0 and 0 <= cv < 5):
+        raise ValueError(f"lognormal needs typical > 0 and 0 <= cv < 5, got {typical=}, {cv=} ({about})")
+    return _parameter(typical, unit, about, source, "lognormal", math.sqrt(math.log1p(cv**2)), rse)
+
+
+def logitnormal(typical: float, unit: str, *, sd: float, about: str, source: str = "", rse: float | None = None) -> Any:
+    """Varies between subjects within (0, 1), with standard deviation `sd` on the logit scale."""
+    if not (0 < typical < 1 and sd >= 0):
+        raise ValueError(f"logitnormal needs 0 < typical < 1 and sd >= 0, got {typical=}, {sd=} ({about})")
+    return _parameter(typical, unit, about, source, "logitnormal", sd, rse)
+
+
+def normal(typical: float, unit: str, *, sd: float, about: str, source: str = "", rse: float | None = None) -> Any:
+    """Varies between subjects around `typical` with standard deviation `sd`, in the parameter's unit."""
+    if not sd >= 0:
+        raise ValueError(f"normal needs sd >= 0, got {sd=} ({about})")
+    return _parameter(typical, unit, about, source, "normal", sd, rse)
+
+
+def fixed(value: float, unit: str, *, about: str, source: str = "", rse: float | None = None) -> Any:
+    """A parameter every subject shares."""
+    return _parameter(value, unit, about, source, "fixed", 0.0, rse)
+
+
+def quantity(
+    unit: str,
+    about: str,
+    *,
+    error: Error | None = None,
+    plausible: tuple[float, float] = (-math.inf, math.inf),
+) -> Any:
+    """A state, output or continuous covariate. Outside `plausible`, a subject's course counts as failed."""
+    return field(metadata=dict(unit=unit, about=about, error=error or Error(), plausible=plausible, levels=None))
+
+
+def category(*levels: str, about: str = "") -> Any:
+    """A categorical covariate; stored as the index of its level."""
+    return field(metadata=dict(unit="1", about=about, levels=levels))
+
+
+@dataclass_transform(
+    frozen_default=True,
+    kw_only_default=True,
+    field_specifiers=(lognormal, logitnormal, normal, fixed, quantity, category),
+)
+class Record:
+    """A frozen dataclass that JAX can differentiate, vmap and jit over."""
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        jax.tree_util.register_pytree_node(cls, lambda r: (tuple(vars(r).values()), tuple(vars(r))), cls._unflatten)
+
+    @classmethod
+    def _unflatten(cls, names: tuple[str, ...], values: tuple[Any, ...]) -> Self:
+        record = object.__new__(cls)
+        for name, value in zip(names, values, strict=True):
+            object.__setattr__(record, name, value)
+        return record
+
+    def replace(self, **changes: Any) -> Self:
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    @classmethod
+    def fields(cls) -> dict[str, Mapping[str, Any]]:
+        """What was declared of each quantity: unit, meaning, source and so on, by name."""
+        return {f.name: f.metadata for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a dose enters: the state it is added to, the fraction that arrives, and the mass of a mole.
+
+    With `molar_mass` in g/mol a dose in mg enters a state in nmol; without it the state is in mg.
+    """
+
+    state: str
+    bioavailability: str | None = None
+    molar_mass: float | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What a subject's visits amount to. `reads` takes Outputs of (..., visits), missing visits as NaN."""
+
+    reads: Callable[[Any], Any]
+    unit: str
+    about: str
+    binary: bool = False
+
+
+def first(series: Any) -> Any:
+    """The value at the first visit. series: (..., visits)."""
+    return series[..., 0]
+
+
+def last(series: Any) -> Any:
+    """The value at the last planned visit, NaN where it was missed. series: (..., visits)."""
+    return series[..., -1]
+
+
+def lowest(series: Any) -> Any:
+    """The lowest value at any visit that took place. series: (..., visits)."""
+    return jnp.nanmin(jnp.asarray(series), axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model[P: Record, X: Record, Y: Record, O: Record]:
+    """A pharmacological model of one subject, in its own unit of time; `jax.vmap` makes it a cohort."""
+
+    covariates: type[X]
+    parameters: type[P]
+    state: type[Y]
+    outputs: type[O]
+    time: str
+    individual: Callable[[P, X], P]
+    initial: Callable[[P], Y]
+    ode: Callable[[Scalar, Y, P], Y]
+    observe: Callable[[Scalar, Y, P], O]
+    routes: Mapping[str, Route]
+    endpoints: Mapping[str, Endpoint]
+    correlations: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    text: str = ""  # the file it was read from; empty once a part was replaced
+    name: str = ""
+    recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None  # how a worker rebuilds this model from its text
+
+    def __post_init__(self) -> None:
+        states, parameters = self.state.fields(), self.parameters.fields()
+        wrong = [
+            f"route {name!r} doses {route.state!r}, but the states are {', '.join(states)}"
+            for name, route in self.routes.items()
+            if route.state not in states
+        ]
+        named = {f"route {name!r}": (r.bioavailability,) for name, r in self.routes.items() if r.bioavailability}
+        named |= {f"output {n!r}": tuple(vars(m["error"]).values()) for n, m in self.outputs.fields().items()}
+        named |= {f"correlation {pair}": pair for pair in self.correlations}
+        wrong += [
+            f"{where} names {name!r}, but the parameters are {', '.join(parameters)}"
+            for where, names in named.items()
+            for name in names
+            if isinstance(name, str) and name not in parameters
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    def replace(self, **changes: Any) -> Self:
+        """The same model with some parts exchanged; it no longer travels as its file."""
+        return dataclasses.replace(self, text="", recipe=None, **changes)
+
+    def __reduce__(self) -> Any:
+        return self.recipe or super().__reduce__()
+
+    def rehearse(self) -> None:
+        """Run every function once on abstract scalars, so that a model that raises does so before anything starts."""
+
+        def course(z: dict[str, float], x: X) -> Any:
+            p = self.subject(self.typical(), z, x)
+            y = self.initial(p)
+            derivative = self.ode(0.0, y, p)
+            out = self.observe(0.0, y, p)
+            for made, kind in ((p, self.parameters), (y, self.state), (derivative, self.state), (out, self.outputs)):
+                if not isinstance(made, kind):
+                    raise TypeError(f"expected a {kind.__name__}, got {type(made).__name__}")
+            return jax.tree.map(jnp.asarray, (p, y, derivative, out))
+
+        one = self.covariates(**{n: 0 if m["levels"] else 1.0 for n, m in self.covariates.fields().items()})
+        jax.eval_shape(course, dict.fromkeys(self.effects(), 0.0), one)
+        visits = self.outputs(**dict.fromkeys(self.outputs.fields(), jnp.ones(3)))
+        for endpoint in self.endpoints.values():
+            jax.eval_shape(endpoint.reads, visits)
+
+    def effects(self) -> tuple[str, ...]:
+        """The parameters that may vary between subjects, in the order of the file."""
+        return tuple(n for n, m in self.parameters.fields().items() if m["kind"] != "fixed")
+
+    def typical(self) -> dict[str, float]:
+        """Typical value of each parameter, and `<name>.spread` of each that varies: what a posterior replaces."""
+        fields = self.parameters.fields()
+        values = {name: float(value) for name, value in vars(self.parameters()).items()}
+        return values | {f"{name}.spread": fields[name]["spread"] for name in self.effects()}
+
+    def correlate(self, z: Mapping[str, Any]) -> dict[str, Any]:
+        """Tie independent standard normals, one per effect, by the model's correlations."""
+        tied = sorted({name for pair in self.correlations for name in pair}, key=self.effects().index)
+        if not tied:
+            return dict(z)
+        r = np.eye(len(tied))
+        for (a, b), value in self.correlations.items():
+            i, j = tied.index(a), tied.index(b)
+            r[i, j] = r[j, i] = value
+        lower = np.linalg.cholesky(r)
+        rows = {name: sum(lower[i, j] * z[tied[j]] for j in range(i + 1)) for i, name in enumerate(tied)}
+        return dict(z) | rows
+
+    def subject(self, values: Mapping[str, Any], z: Mapping[str, Any], x: X) -> P:
+        """One subject's parameters: random effects onto the typical values first, then the covariates.
+
+        `values` as `typical()`; `z`: a standard normal per effect; `x`: covariates. Elementwise, so arrays of (n,) do.
+        """
+        z = self.correlate(z)
+        varied: dict[str, Any] = {}
+        for name, meta in self.parameters.fields().items():
+            typical = values[name]
+            eta = values[f"{name}.spread"] * z[name] if meta["kind"] != "fixed" else 0.0
+            match meta["kind"]:
+                case "lognormal":
+                    varied[name] = typical * jnp.exp(eta)
+                case "logitnormal":
+                    varied[name] = expit(logit(typical) + eta)
+                case "normal":
+                    varied[name] = typical + eta
+                case _:
+                    varied[name] = typical
+        return self.individual(self.parameters(**varied), x)

@@ -1,0 +1,211 @@
+"""The sections of a protocol as typed, frozen values; what each key of a study file may hold."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    model_validator,
+)
+
+from cohort import units
+from cohort.study.grammar import Criterion, Prior, criterion, prior
+from cohort.units import Quantity
+
+
+def _quantity(dimension: str) -> Any:
+    def read(value: Any) -> Quantity:
+        return value if isinstance(value, Quantity) else units.quantity(value, dimension)
+
+    return read
+
+
+def _any_quantity(value: Any) -> Quantity:
+    """A number with some unit; whether it is the right one is checked once the model is known."""
+    if isinstance(value, Quantity):
+        return value
+    match = units.NUMBER_AND_UNIT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[2] is None:
+        raise ValueError(f"{value!r} is not a quantity; write a number and its unit, such as 120 mg/dL")
+    units.unit(match[2])
+    return Quantity(float(match[1]), match[2])
+
+
+def _positive(value: Quantity) -> Quantity:
+    if not value.value > 0:
+        raise ValueError(f"'{value}' must be more than 0")
+    return value
+
+
+def _not_negative(value: Quantity) -> Quantity:
+    if not value.value >= 0:
+        raise ValueError(f"'{value}' must not be negative")
+    return value
+
+
+def _relative(path: Path) -> Path:
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"'{path}' leaves the project; write a path below its root, such as config/evidence/trial.csv")
+    return path
+
+
+text = PlainSerializer(str, return_type=str)
+Time = Annotated[Quantity, BeforeValidator(_quantity("time")), AfterValidator(_not_negative), text]
+Mass = Annotated[Quantity, BeforeValidator(_quantity("mass")), AfterValidator(_positive), text]
+Percent = Annotated[Quantity, BeforeValidator(_quantity("fraction")), AfterValidator(_positive), text]
+AnyQuantity = Annotated[Quantity, BeforeValidator(_any_quantity), text]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Words = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=True)
+
+
+class Share(Section):
+    """A yes-or-no covariate."""
+
+    fraction: Fraction
+    source: Words
+
+
+class Spread(Section):
+    """A continuous covariate by its arithmetic mean and standard deviation."""
+
+    mean: AnyQuantity
+    sd: AnyQuantity
+    shape: Literal["normal", "lognormal"] = "lognormal"
+    source: Words
+
+
+def _kind(value: Any) -> str:
+    return "share" if isinstance(value, Share) or (isinstance(value, dict) and "fraction" in value) else "spread"
+
+
+Distribution = Annotated[Annotated[Share, Tag("share")] | Annotated[Spread, Tag("spread")], Discriminator(_kind)]
+
+
+class Population(Section):
+    source: Literal["us", "japan"]
+    size: Annotated[int, Field(gt=0)]
+    covariates: dict[str, Distribution]
+    eligibility: list[Annotated[Criterion, BeforeValidator(criterion), text]]
+
+
+class Arm(Section):
+    """`n`: planned number of patients. An arm without a dose takes placebo."""
+
+    n: Annotated[int, Field(gt=0)]
+    dose: Mass | None = None
+    route: str | None = None
+    every: Annotated[Time, AfterValidator(_positive)] | None = None
+    duration: Annotated[Time | None, Field(alias="for")] = None
+    control: str | None = None
+
+    @model_validator(mode="after")
+    def _whole_regimen(self) -> "Arm":
+        regimen = {"dose": self.dose, "route": self.route, "every": self.every, "for": self.duration}
+        missing = [key for key, value in regimen.items() if value is None]
+        if 0 < len(missing) < len(regimen):
+            raise ValueError(
+                f"a regimen needs dose, route, every and for; add {', '.join(missing)}, or leave out all four"
+            )
+        return self
+
+
+class EndpointPlan(Section):
+    """`course`: read by the model from a subject's visits. `event`: a count of subjects, by background and drug."""
+
+    role: Literal["efficacy", "safety"]
+    better: Literal["lower", "higher"]
+    kind: Literal["course", "event"] = "course"
+    margin: AnyQuantity | None = None
+    missing: Literal["available", "locf"] = "available"
+    estimand: str = ""
+
+
+class EvidenceUse(Section):
+    file: Annotated[Path, AfterValidator(_relative), PlainSerializer(lambda p: p.as_posix(), return_type=str)]
+    use: Literal["calibration", "validation"]
+    estimand: Words = "as published"
+
+
+class Conduct(Section):
+    """What happens to patients between the visits: the share lost by the last visit, at a constant hazard."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    source: Words
+
+
+class PriorPlan(Section):
+    prior: Annotated[Prior, BeforeValidator(prior), text]
+    unit: str
+    source: Words
+
+
+class Calibration(Section):
+    endpoint: str
+    priors: dict[str, PriorPlan]
+    subjects: Annotated[int, Field(ge=8, le=1024)] = 64
+    step: Annotated[Time, AfterValidator(_positive)]
+    adjustment: Fraction = 0.05
+    chains: Annotated[int, Field(ge=2)] = 4
+    warmup: Annotated[int, Field(ge=100)] = 500
+    draws: Annotated[int, Field(ge=100)] = 500
+
+
+class Borrowing(Section):
+    """A virtual arm that a real one borrows from: `weight` on it before the data; the rest is vague."""
+
+    arm: str
+    weight: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Analysis(Section):
+    """`discrepancy`: standard deviation assumed of a trial's difference from the model, shared by its arms;
+    `arm_discrepancy`: the same of each arm beside that."""
+
+    draws: Annotated[int, Field(ge=16)] = 64
+    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    discrepancy: Percent
+    arm_discrepancy: Percent
+    source: Words
+    max_failed_fraction: Fraction = 0.01
+    engine: Literal["numpyro", "pymc"] = "numpyro"
+    borrowing: Borrowing | None = None
+
+
+class Study(Section):
+    """What a protocol says. `cohort.read_study` makes it from a file."""
+
+    title: Words
+    registry: str = ""
+    question: Words
+    context_of_use: Words
+    model: str
+    parameters_from: Name | None = None
+    population: Population
+    conduct: Conduct
+    arms: dict[Name, Arm]
+    visits: Annotated[list[Time], Field(min_length=2)]
+    endpoints: dict[Name, EndpointPlan]
+    evidence: dict[Name, EvidenceUse] = {}
+    calibration: Calibration | None = None
+    analysis: Analysis
+    assumptions: list[str] = []
+    seed: Annotated[int, Field(ge=0)]
+    name: str = Field(exclude=True)
+    path: Path = Field(exclude=True)
+    root: Path = Field(exclude=True)
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results" / self.name

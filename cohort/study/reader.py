@@ -1,0 +1,150 @@
+"""From a file to a Study: each section on its own, so that all errors come at once."""
+
+import difflib
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from cohort.record import digest
+from cohort.study import checks
+from cohort.study.protocol import Section, Study
+from cohort.study.source import Place, Source, read
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: file, line, key, what was found and what to write instead."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}  {self.key + ': ' if self.key else ''}{self.message}"
+
+
+class StudyError(ValueError):
+    """A study that says something impossible; `problems` holds each reason with its place."""
+
+    def __init__(self, problems: list[Problem]):
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+def read_study(path: str | Path) -> Study:
+    """Read and check a study file. Errors: StudyError with every problem found; nothing is computed before."""
+    path = Path(path)
+    if not path.is_file():
+        raise StudyError(
+            [Problem(str(path), 1, "", "no such file; name a study file such as config/studies/laplace.yaml")]
+        )
+    source = read(path.read_text(encoding="utf-8"))
+    problems = list(source.problems)
+    if not isinstance(source.data, dict):
+        problems = problems or [((), "not a study: write keys such as title, model, population, arms")]
+        raise StudyError([_problem(path, source, *p) for p in problems])
+    sections, wrong = _sections(source.data)
+    problems += wrong
+    root = project_root(path)
+    found, evidence = checks.check(sections, source, path, root)
+    problems += found
+    if problems or evidence:
+        in_file = sorted((_problem(path, source, *p) for p in problems), key=lambda p: p.line)
+        raise StudyError(in_file + [Problem(*e) for e in evidence])
+    return Study(**sections, name=path.stem, path=path, root=root)
+
+
+def fingerprint(study: Study) -> str:
+    """SHA-256 of what the study says, whatever its layout, comments and place."""
+    return digest(study.model_dump(mode="json", by_alias=True))
+
+
+def project_root(path: Path) -> Path:
+    """The folder that holds config/studies/; for a study elsewhere, the working directory."""
+    folder = path.resolve().parent
+    return folder.parent.parent if folder.name == "studies" and folder.parent.name == "config" else Path.cwd()
+
+
+def _problem(path: Path, source: Source, place: Place, message: str) -> Problem:
+    shown = [str(p) for p in place if not (isinstance(p, int) and p == source.lines.get(place))]
+    return Problem(str(path), source.line(place), ".".join(shown), message)
+
+
+def _sections(data: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[Place, str]]]:
+    """Validate each top-level key, and each entry of a mapping, by itself. Returns what holds, and what does not."""
+    sections: dict[str, Any] = {}
+    problems: list[tuple[Place, str]] = []
+    fields = {name: f for name, f in Study.model_fields.items() if not f.exclude}
+    for key, value in data.items():
+        if key not in fields:
+            problems.append(((key,), _unknown(key, list(fields))))
+            continue
+        hint = fields[key].rebuild_annotation()
+        if typing.get_origin(hint) is dict and isinstance(value, dict):
+            sections[key] = {}
+            name_type, entry_type = typing.get_args(hint)
+            for name, entry in value.items():
+                _validate(name_type, name, (key, name), problems)
+                valid = _validate(entry_type, entry, (key, name), problems)
+                if valid is not None:
+                    sections[key][name] = valid
+        else:
+            valid = _validate(hint, value, (key,), problems)
+            if valid is not None:
+                sections[key] = valid
+    for name, f in fields.items():
+        if f.is_required() and name not in data:
+            problems.append(((), f"'{name}' is missing; add it"))
+    return sections, problems
+
+
+def _validate(hint: Any, value: Any, place: Place, problems: list[tuple[Place, str]]) -> Any:
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as e:
+        problems += [_explain(error, place, hint) for error in e.errors()]
+        return None
+
+
+def _explain(error: Any, place: Place, hint: Any) -> tuple[Place, str]:
+    inner = tuple(p for p in error["loc"] if p not in ("share", "spread", "[key]"))
+    where, message = (*place, *inner), error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    match error["type"]:
+        case "extra_forbidden":
+            return where, _unknown(str(where[-1]), _keys(hint, error["loc"][:-1]))
+        case "missing":
+            return where, "missing; add it"
+        case "value_error":
+            return where, message
+        case "string_pattern_mismatch":
+            return where, f"{error['input']!r} is not a name; write lower-case letters, digits and _"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return where, f"found {error['input']!r}; write keys and values below it"
+        case _:
+            return where, f"found {error['input']!r}; {message[0].lower()}{message[1:]}"
+
+
+def _unknown(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"unknown key; did you mean '{near[0]}'?" if near else f"unknown key; known keys: {', '.join(known)}"
+
+
+def _keys(hint: Any, inner: tuple) -> list[str]:
+    """The keys of the section that `inner` leads to, from the annotation `hint`."""
+    kinds = [k for k in _leaves(hint) if isinstance(k, type) and issubclass(k, BaseModel)]
+    for word in inner:
+        deeper = [f for k in kinds for n, f in k.model_fields.items() if word in (n, f.alias)]
+        if deeper:
+            kinds = [k for f in deeper for k in _leaves(f.annotation) if isinstance(k, type) and issubclass(k, Section)]
+        elif word in ("share", "spread"):
+            kinds = [k for k in kinds if k.__name__.lower() == word]
+    return [f.alias or n for k in kinds for n, f in k.model_fields.items()]
+
+
+def _leaves(hint: Any) -> list[Any]:
+    inner = typing.get_args(hint)
+    return [hint] if not inner else [leaf for part in inner for leaf in _leaves(part)]

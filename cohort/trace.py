@@ -1,0 +1,206 @@
+"""A model as the program of scalars that JAX traces: what depends on what, and whether the units agree.
+
+Both are found by walking the traced program with something else in place of numbers, so that what is checked is what
+runs.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import pint
+from jax.extend import core
+
+from cohort import units
+from cohort.model import Model, Record
+
+
+def walk(f: Callable[..., Any], meaning: Mapping[str, Any], rule: Callable, constant: Callable) -> dict[str, Any]:
+    """Trace `f`, a function of a mapping of scalars to a Record or mapping of them, and interpret the program.
+
+    `meaning`: what stands for each input. `rule(equation, arguments)`: what an equation makes of what it is given;
+    `constant(value)`: what stands for a number in the text. Returns what stands for each output, by name.
+    """
+    example = dict.fromkeys(meaning, 1.0)
+    closed, shape = jax.make_jaxpr(f, return_shape=True)(example)
+    names = list(vars(shape)) if isinstance(shape, Record) else sorted(shape)
+    results = _interpret(closed.jaxpr, closed.consts, [meaning[n] for n in sorted(example)], rule, constant)
+    return dict(zip(names, results, strict=True))
+
+
+def _interpret(jaxpr: Any, consts: Any, arguments: list, rule: Callable, constant: Callable) -> list:
+    known = dict(zip(jaxpr.constvars, map(constant, consts), strict=True))
+    known |= dict(zip(jaxpr.invars, arguments, strict=True))
+
+    def look(atom: Any) -> Any:
+        return constant(atom.val) if isinstance(atom, core.Literal) else known[atom]
+
+    for equation in jaxpr.eqns:
+        given = [look(v) for v in equation.invars]
+        inner = next((equation.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in equation.params), None)
+        if inner is None:
+            made = [rule(equation, given)] * len(equation.outvars)
+        else:
+            body = getattr(inner, "jaxpr", inner)
+            made = _interpret(body, getattr(inner, "consts", ()), given, rule, constant)
+        known.update(zip(equation.outvars, made, strict=True))
+    return [look(v) for v in jaxpr.outvars]
+
+
+def dependencies(f: Callable[..., Any], names: list[str]) -> dict[str, frozenset[str]]:
+    """Which of its named inputs each output of `f` depends on."""
+
+    def union(_: Any, given: list[frozenset[str]]) -> frozenset[str]:
+        return frozenset().union(*given)
+
+    return walk(f, {n: frozenset((n,)) for n in names}, union, lambda _: frozenset())
+
+
+@dataclass(frozen=True)
+class Dimensioned:
+    """A unit in place of a number; None fits any (a zero). `number`: the value, where it stands in the text."""
+
+    unit: pint.Unit | None
+    number: float | None = None
+
+
+@dataclass
+class UnitCheck:
+    """Walks programs with units in place of numbers and collects what does not fit."""
+
+    path: str
+    where: str = ""
+    wrong: list[str] = field(default_factory=list)
+
+    def constant(self, value: Any) -> Dimensioned:
+        number = float(value) if getattr(value, "ndim", 0) == 0 else None
+        free = number is not None and (number == 0 or not math.isfinite(number))
+        return Dimensioned(None if free else units.unit("1"), number)
+
+    def rule(self, equation: Any, given: list[Dimensioned]) -> Dimensioned:
+        name = equation.primitive.name
+        plain = units.unit("1")
+        a, b = (given[0].unit if given else plain), (given[1].unit if len(given) > 1 else plain)
+        match name:
+            case "add" | "sub" | "add_any" | "max" | "min" | "atan2" | "rem" | "nextafter":
+                return Dimensioned(self._same(equation, name, [a, b]))
+            case "eq" | "ne" | "lt" | "le" | "gt" | "ge":
+                self._same(equation, "compare", [a, b])
+                return Dimensioned(plain)
+            case "mul":
+                return Dimensioned(None if a is None or b is None else a * b)
+            case "div":
+                return Dimensioned(None if a is None else a / b if b is not None else None)
+            case "neg" | "abs" | "stop_gradient" | "copy" | "convert_element_type" | "broadcast_in_dim" | "reshape":
+                return given[0]
+            case "floor" | "ceil" | "round" | "squeeze" | "reduce_precision" | "copy_p":
+                return given[0]
+            case "sqrt":
+                return Dimensioned(None if a is None else a**0.5)
+            case "square":
+                return Dimensioned(None if a is None else a**2)
+            case "integer_pow":
+                return Dimensioned(None if a is None else a ** equation.params["y"])
+            case "pow":
+                if given[1].number is not None and a is not None:
+                    return Dimensioned(a ** given[1].number)
+                self._plain(equation, "a power with a varying exponent", [a, b])
+                return Dimensioned(plain)
+            case "select_n":
+                return Dimensioned(self._same(equation, "choose between", [g.unit for g in given[1:]]))
+            case "clamp":
+                return Dimensioned(self._same(equation, "clamp", [g.unit for g in given]))
+            case "gather" | "dynamic_slice":
+                return given[0]
+            case "and" | "or" | "not" | "xor" | "is_finite" | "sign" | "iota":
+                return Dimensioned(plain)
+            case _:  # exp, log, tanh and the rest of the functions of plain numbers
+                self._plain(equation, name, [g.unit for g in given])
+                return Dimensioned(plain)
+
+    def _same(self, equation: Any, verb: str, found: list[pint.Unit | None]) -> pint.Unit | None:
+        known = [u for u in found if u is not None]
+        for other in known[1:]:
+            if not _equal(known[0], other):
+                self._say(equation, f"{verb} {known[0]:~} and {other:~}, which are different units")
+        return known[0] if known else None
+
+    def _plain(self, equation: Any, what: str, found: list[pint.Unit | None]) -> None:
+        for unit in found:
+            if unit is not None and not _equal(unit, units.unit("1")):
+                self._say(equation, f"{what} of {unit:~}, which is not a plain number")
+
+    def _say(self, equation: Any, message: str) -> None:
+        self.wrong.append(f"{self.path}:{_line(equation, self.path)}  {self.where}: {message}")
+
+    def run(self, where: str, f: Callable[..., Any], inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+        """Check one function: units of its inputs by name, units wanted of its outputs."""
+        self.where = where
+        meaning = {name: Dimensioned(units.unit(unit)) for name, unit in inputs.items()}
+        for name, found in walk(f, meaning, self.rule, self.constant).items():
+            wanted = units.unit(outputs[name])
+            if found.unit is not None and not _equal(found.unit, wanted):
+                self.wrong.append(f"{self.path}  {where}, {name}: is in {found.unit:~P}, but should be in {wanted:~P}")
+
+
+def _equal(a: pint.Unit, b: pint.Unit) -> bool:
+    """The same dimension and the same size: L and mL differ."""
+    if a.dimensionality != b.dimensionality:
+        return False
+    return math.isclose(units.registry().Quantity(1.0, a).to(b).magnitude, 1.0, rel_tol=1e-9)
+
+
+def _line(equation: Any, path: str) -> int | str:
+    trace = equation.source_info.traceback
+    frames: Iterator[Any] = iter(trace.frames if trace else ())
+    return next((frame.line_num for frame in frames if frame.file_name == path), "?")
+
+
+def check_units(model: Model, path: str) -> list[str]:
+    """What does not fit in the units of `individual`, `initial`, `ode` and `observe`; empty when all do.
+
+    Covariates count as plain numbers in their declared units: weight / 70 is a ratio, and a parameter that is nothing
+    but a covariate has its unit.
+    """
+    P, X, Y, O = model.parameters, model.covariates, model.state, model.outputs
+
+    def of(record: type[Record], per: str = "") -> dict[str, str]:
+        return {name: meta["unit"] + per for name, meta in record.fields().items()}
+
+    def prefixed(letter: str, unit_of: Mapping[str, str]) -> dict[str, str]:
+        return {f"{letter}.{name}": unit for name, unit in unit_of.items()}
+
+    def made(kind: type[Record], letter: str, values: Mapping[str, Any]) -> Any:
+        return kind(**{name: values[f"{letter}.{name}"] for name in kind.fields()})
+
+    parameters, states = prefixed("p", of(P)), prefixed("y", of(Y))
+    covariates = prefixed("x", dict.fromkeys(X.fields(), "1"))
+    time = {"t": model.time}
+    check = UnitCheck(path)
+
+    def individual(v: Mapping[str, Any]) -> Any:
+        return model.individual(made(P, "p", v), made(X, "x", v))
+
+    from_covariates = {
+        name
+        for name, needs in dependencies(individual, [*parameters, *covariates]).items()
+        if needs and needs <= {*covariates}
+    }
+    wanted = {name: "1" if name in from_covariates else unit for name, unit in of(P).items()}
+    check.run("individual", individual, parameters | covariates, wanted)
+    check.run("initial", lambda v: model.initial(made(P, "p", v)), parameters, of(Y))
+    check.run(
+        "ode",
+        lambda v: model.ode(v["t"], made(Y, "y", v), made(P, "p", v)),
+        time | states | parameters,
+        {name: f"({unit})/{model.time}" for name, unit in of(Y).items()},
+    )
+    check.run(
+        "observe",
+        lambda v: model.observe(v["t"], made(Y, "y", v), made(P, "p", v)),
+        time | states | parameters,
+        of(O),
+    )
+    return check.wrong

@@ -1,0 +1,92 @@
+"""A virtual trial of the real size: who is allocated to which arm, what is measured, who drops out.
+
+Each posterior draw has one trial, in which a person takes part in one arm only. Sampling error enters here, once.
+"""
+
+import math
+
+import numpy as np
+import polars as pl
+
+from cohort.model import Model
+from cohort.streams import streams
+from cohort.study import Study
+
+MEAN = 0  # the draw that stands for the posterior mean: everyone in every arm, no trial
+
+
+class TrialError(ValueError):
+    """A virtual trial that cannot be run; the message says what to change."""
+
+
+def allocate(study: Study, subjects: list[str], draw: int) -> dict[str, list[str]]:
+    """Random allocation of one draw's trial: the planned number of people per arm, nobody twice."""
+    needed = sum(arm.n for arm in study.arms.values())
+    if needed > len(subjects):
+        raise TrialError(
+            f"{study.path}: population.size: the arms plan {needed} patients, the population has {len(subjects)}; raise it"
+        )
+    order = np.argsort(streams(study.seed, f"allocation {draw}", subjects).uniform("order")[:, 0], kind="stable")
+    ends = np.cumsum([arm.n for arm in study.arms.values()])
+    return {
+        name: sorted(subjects[i] for i in order[end - arm.n : end])
+        for (name, arm), end in zip(study.arms.items(), ends, strict=True)
+    }
+
+
+def lost_after(study: Study, subjects: list[str], draw: int) -> np.ndarray:
+    """Time (d) at which each subject leaves the trial: exponential, with the planned share lost by the last visit."""
+    u = streams(study.seed, f"dropout {draw}", subjects).uniform("time")[:, 0]
+    if study.conduct.dropout == 0:
+        return np.full(len(subjects), math.inf)
+    hazard = -math.log1p(-study.conduct.dropout) / study.visits[-1].to("d")
+    return -np.log(u) / hazard
+
+
+def _carried_forward(visits: np.ndarray) -> np.ndarray:
+    """Missing visits take the last value seen. visits: (n, visits)."""
+    at = np.where(np.isnan(visits), 0, np.arange(visits.shape[1]))
+    return np.take_along_axis(visits, np.maximum.accumulate(at, axis=1), axis=1)
+
+
+def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: pl.DataFrame) -> pl.DataFrame:
+    """What a statistician receives. visits: as `simulate` returns; parameters: values by draw.
+
+    Returns one row per draw, arm and subject: code, whether the last visit was missed, and for each endpoint that the
+    model reads its value on the true course (`<endpoint>_true`) and, in trials, on the measured one (`<endpoint>`).
+    """
+    plans = {n: e for n, e in study.endpoints.items() if e.kind == "course"}
+    days = np.array([visit.to("d") for visit in study.visits])
+    sets = []
+    for (draw, arm), rows in visits.group_by("draw", "arm", maintain_order=True):
+        subjects = rows["subject"].to_list()[:: len(days)]
+        true = {name: rows[name].to_numpy().reshape(-1, len(days)) for name in model.outputs.fields()}
+        columns: dict[str, object] = {"draw": [draw] * len(subjects), "arm": [arm] * len(subjects), "subject": subjects}
+        columns["code"] = rows["code"].to_numpy()[:: len(days)]
+        course = model.outputs(**true)
+        for name in plans:
+            columns[f"{name}_true"] = np.asarray(model.endpoints[name].reads(course), dtype=float)
+        if draw != MEAN:
+            seen = days[None, :] <= lost_after(study, subjects, int(str(draw)))[:, None]
+            measured = _measured(
+                study, model, true, parameters.row(by_predicate=pl.col("draw") == draw, named=True), subjects
+            )
+            for name, plan in plans.items():
+                kept = {n: np.where(seen, v, np.nan) for n, v in measured.items()}
+                if plan.missing == "locf":
+                    kept = {n: _carried_forward(v) for n, v in kept.items()}
+                columns[name] = np.asarray(model.endpoints[name].reads(model.outputs(**kept)), dtype=float)
+            columns["completed"] = seen[:, -1]
+        sets.append(pl.DataFrame(columns))
+    return pl.concat(sets, how="diagonal").with_columns(pl.col("draw").cast(pl.Int32), pl.col("code").cast(pl.Int8))
+
+
+def _measured(study: Study, model: Model, true: dict, values: dict, subjects: list[str]) -> dict[str, np.ndarray]:
+    """The true course plus residual error; each subject has the same luck in whatever arm."""
+    luck = streams(study.seed, f"measurement {values['draw']}", subjects)
+    measured = {}
+    for name, meta in model.outputs.fields().items():
+        course = true[name]
+        sd = meta["error"].sd(course, lambda part: np.full(len(course), values[part]))
+        measured[name] = course + sd * luck.normal(name, course.shape[1])
+    return measured
