@@ -38,7 +38,7 @@ def client(cluster: Cluster) -> Iterator[Any]:
             threads_per_worker=1,
             memory_limit=cluster.memory,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address=None,  # type: ignore[arg-type]
             local_directory=scratch,
         ) as local,
         Client(local) as c,

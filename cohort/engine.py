@@ -41,7 +41,7 @@ def tiled(f: Callable[..., Any], *arguments: Any, width: int = WIDTH) -> Any:
     pieces = []
     for start in range(0, n, width):
         rows = np.minimum(np.arange(start, start + width), n - 1)  # the padding repeats the last patient
-        pieces.append(jax.device_get(f(*jax.tree.map(lambda a: np.asarray(a)[rows], arguments))))
+        pieces.append(jax.device_get(f(*jax.tree.map(lambda a, rows=rows: np.asarray(a)[rows], arguments))))
     return jax.tree.map(lambda *a: np.concatenate(a)[:n], *pieces)
 
 

@@ -1,12 +1,16 @@
 """Real arms: their published summaries, with sources. `arms` reads names only; `read` opens the outcomes."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-COLUMNS = ["trial", "registry", "arm", "outcome", "visit", "n", "estimate", "se", "events", "unit", "pooled_sd", "assay", "analysis_set", "adjustment", "missing_data", "source", "status"]
+COLUMNS = [
+    "trial", "registry", "arm", "outcome", "visit", "n", "estimate", "se", "events", "unit", "pooled_sd",
+    "assay", "analysis_set", "adjustment", "missing_data", "source", "status",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,14 @@ class EvidenceError(ValueError):
     """An evidence file that cannot be read as one; the message names file, line and column."""
 
 
-def _lines(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as f:
-        reader = csv.DictReader(f, restkey="(beyond the header)", strict=True)
+def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Each row with the line that it ends on; every row has every column."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise EvidenceError(f"{path}:1: not UTF-8 text; save the file as UTF-8") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
+    try:
         header = reader.fieldnames or []
         missing = [c for c in COLUMNS if c not in header]
         unknown = [c for c in header if c not in COLUMNS]
@@ -37,14 +46,22 @@ def _lines(path: Path) -> list[dict[str, str]]:
                 + (f" unknown {', '.join(unknown)};" if unknown else "")
                 + (f" written twice {', '.join(twice)};" if twice else "")
             )
-        return list(reader)
+        lines = [(reader.line_num, line) for line in reader]
+    except csv.Error as e:
+        raise EvidenceError(f"{path}:{reader.line_num}: not CSV: {e}") from None
+    wrong = [number for number, line in lines if "" in line or None in line.values()]
+    if wrong:
+        raise EvidenceError(
+            "\n".join(f"{path}:{n}: more or fewer cells than the {len(COLUMNS)} columns of the header" for n in wrong)
+        )
+    return lines
 
 
 def arms(path: Path) -> list[Row]:
     """Arm, outcome and visit of each line: what may be known before predictions are frozen. Errors: EvidenceError."""
     return [
         Row(i, tuple(a.strip() for a in line["arm"].split("+")), line["outcome"], line["visit"])
-        for i, line in enumerate(_lines(path), 2)
+        for i, line in _lines(path)
     ]
 
 
@@ -55,10 +72,10 @@ def read(path: Path) -> pl.DataFrame:
     """
     wrong: list[str] = []
     rows = []
-    for number, line in enumerate(_lines(path), 2):
+    for number, line in _lines(path):
 
         def cell(column: str, kind: type, positive: bool = False, line=line, number=number):
-            text = (line[column] or "").strip()
+            text = line[column].strip()
             if not text:
                 return None
             try:
@@ -76,7 +93,7 @@ def read(path: Path) -> pl.DataFrame:
             return value
 
         row = {
-            **{c: (line[c] or "").strip() for c in COLUMNS},
+            **{c: line[c].strip() for c in COLUMNS},
             "arms": [a.strip() for a in line["arm"].split("+")],
             "n": cell("n", int, positive=True),
             "estimate": cell("estimate", float),

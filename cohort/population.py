@@ -11,6 +11,7 @@ References
 """
 
 import math
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -180,7 +181,8 @@ def sample_population(study: Study) -> Screening:
             worst = max(excluded, key=lambda c: excluded[c])
             raise PopulationError(
                 f"{study.path}: population.eligibility: {found} of {screened} candidates are eligible, "
-                f"{study.population.size} are needed; '{worst}' turned {excluded[worst]} away: widen it or change the covariates"
+                f"{study.population.size} are needed; '{worst}' turned {excluded[worst]} away: "
+                "widen it or change the covariates"
             )
         block = candidates(study, model, [f"{i:07d}" for i in range(screened + 1, screened + 1 + BLOCK)])
         keep = np.ones(BLOCK, dtype=bool)
@@ -210,13 +212,17 @@ def check_people(study: Study, people: pl.DataFrame) -> None:
         raise PopulationError("column subject: ids are text, so that 0012 stays 0012; write them as strings")
     if people.height == 0:
         raise PopulationError("the table has no rows; give at least one person")
+    for i, name in enumerate(people["subject"].to_list(), 1):
+        if not name or name != unicodedata.normalize("NFC", name).strip():
+            wrong.append(
+                f"row {i}, column 'subject': {name!r}; write an id without surrounding space, in Unicode's NFC"
+            )
     twice = people.filter(pl.col("subject").is_duplicated())["subject"].unique(maintain_order=True)
     wrong += [f"subject {s!r} stands on more than one row; keep one" for s in twice]
     for name, meta in model.covariates.fields().items():
         if name not in people.columns:
-            wrong.append(
-                f"column '{name}' ({meta['unit'] if not meta['levels'] else ' or '.join(meta['levels'])}) is missing; add it"
-            )
+            holds = " or ".join(meta["levels"]) if meta["levels"] else meta["unit"]
+            wrong.append(f"column '{name}' ({holds}) is missing; add it")
             continue
         column = people[name]
         if meta["levels"]:

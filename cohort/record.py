@@ -94,7 +94,11 @@ class Audit:
         """The first line (from 1) whose link to the line before does not hold; None when the chain is whole."""
         previous = None
         for number, text in enumerate(self.path.read_text().splitlines(), 1):
-            if json.loads(text)["previous"] != previous:
+            try:
+                link = json.loads(text)["previous"]
+            except (ValueError, KeyError, TypeError):
+                return number
+            if link != previous:
                 return number
             previous = digest(text)
         return None

@@ -24,13 +24,14 @@ def allocate(study: Study, subjects: list[str], draw: int) -> dict[str, list[str
     needed = sum(arm.n for arm in study.arms.values())
     if needed > len(subjects):
         raise TrialError(
-            f"{study.path}: population.size: the arms plan {needed} patients, the population has {len(subjects)}; raise it"
+            f"{study.path}: population.size: the arms plan {needed} patients, the population has {len(subjects)}; "
+            "raise it"
         )
     order = np.argsort(streams(study.seed, f"allocation {draw}", subjects).uniform("order")[:, 0], kind="stable")
-    ends = np.cumsum([arm.n for arm in study.arms.values()])
+    arms = sorted(study.arms.items())  # by name: the order of a file's lines is not part of its fingerprint
+    ends = np.cumsum([arm.n for _, arm in arms])
     return {
-        name: sorted(subjects[i] for i in order[end - arm.n : end])
-        for (name, arm), end in zip(study.arms.items(), ends, strict=True)
+        name: sorted(subjects[i] for i in order[end - arm.n : end]) for (name, arm), end in zip(arms, ends, strict=True)
     }
 
 
@@ -63,9 +64,11 @@ def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: p
         true = {name: rows[name].to_numpy().reshape(-1, len(days)) for name in model.outputs.fields()}
         columns: dict[str, object] = {"draw": [draw] * len(subjects), "arm": [arm] * len(subjects), "subject": subjects}
         columns["code"] = rows["code"].to_numpy()[:: len(days)]
+        failed = columns["code"] > 0  # a comparison with NaN is an answer; a failed patient has none
         course = model.outputs(**true)
         for name in plans:
-            columns[f"{name}_true"] = np.asarray(model.endpoints[name].reads(course), dtype=float)
+            read = np.asarray(model.endpoints[name].reads(course), dtype=float)
+            columns[f"{name}_true"] = np.where(failed, np.nan, read)
         if draw != MEAN:
             seen = days[None, :] <= lost_after(study, subjects, int(str(draw)))[:, None]
             measured = _measured(
@@ -75,7 +78,8 @@ def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: p
                 kept = {n: np.where(seen, v, np.nan) for n, v in measured.items()}
                 if plan.missing == "locf":
                     kept = {n: _carried_forward(v) for n, v in kept.items()}
-                columns[name] = np.asarray(model.endpoints[name].reads(model.outputs(**kept)), dtype=float)
+                read = np.asarray(model.endpoints[name].reads(model.outputs(**kept)), dtype=float)
+                columns[name] = np.where(failed, np.nan, read)
             columns["completed"] = seen[:, -1]
         sets.append(pl.DataFrame(columns))
     return pl.concat(sets, how="diagonal").with_columns(pl.col("draw").cast(pl.Int32), pl.col("code").cast(pl.Int8))
@@ -87,6 +91,6 @@ def _measured(study: Study, model: Model, true: dict, values: dict, subjects: li
     measured = {}
     for name, meta in model.outputs.fields().items():
         course = true[name]
-        sd = meta["error"].sd(course, lambda part: np.full(len(course), values[part]))
+        sd = meta["error"].sd(course, lambda part: np.full(len(subjects), values[part]))
         measured[name] = course + sd * luck.normal(name, course.shape[1])
     return measured

@@ -1,1 +1,156 @@
-"""The posterior of model parameters from calibration arms."""
+"""The posterior of model parameters from calibration arms: opens calibration outcomes, and no others."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+import xarray as xr
+from scipy import stats
+
+from cohort import evidence
+from cohort.calibrate import fitness
+from cohort.calibrate.fit import Data, fitted, observed, priors, probability, run_nuts
+from cohort.calibrate.response import CalibrationError as CalibrationError, response
+from cohort.library import load
+from cohort.model import Model
+from cohort.record import canonical, digest, file_digest, plain
+from cohort.study import Study, fingerprint
+from cohort.trial import MEAN
+
+
+def calibrate(
+    study: Study,
+    people: pl.DataFrame,
+    *,
+    outcomes: pl.DataFrame | None = None,
+    model: Model | None = None,
+    progress: bool = False,
+    leave_one_out: bool = True,
+) -> xr.DataTree:
+    """Fit the study's parameters to its calibration evidence by NUTS.
+
+    people: the population whose covariates the arms' means are taken over. Returns an ArviZ DataTree (`posterior` with
+    every calibrated value in the model's units, `arm_mean`, `group_sd`; `sample_stats`; `log_likelihood`), with the fit
+    and the hashes of what went in among its attributes. Errors: CalibrationError if R-hat > 1.01 or a transition
+    diverged: such a posterior is not returned.
+    """
+    plan = study.calibration
+    if plan is None:
+        raise CalibrationError(f"{study.path}: there is no calibration section; add it, or write parameters_from")
+    model = model or load(study.model, study.path.parent)
+    files = [study.root / use.file for use in study.evidence.values() if use.use == "calibration"]
+    outcomes = pl.concat([evidence.read(f) for f in files]) if outcomes is None else outcomes
+    data = observed(study, outcomes)
+    endpoint = response(study, people, model, plan.subjects, plan.step.to(model.time))
+    sampler = {"chains": plan.chains, "warmup": plan.warmup, "draws": plan.draws}
+    mcmc = run_nuts(probability(study, model, endpoint, data), study.seed, **sampler, progress=progress)
+    posterior = _tree(mcmc, study, data, partial(fitted, study, model, endpoint, data))
+    calibrated = priors(study, model)
+    found = fitness.diagnostics(posterior, list(calibrated))
+    if wrong := fitness.reasons_to_refuse(found):
+        raise CalibrationError(
+            f"{study.path}: the calibration did not converge: {'; '.join(wrong)}. Nothing was written"
+        )
+
+    def refit(arm: int) -> np.ndarray:
+        left = run_nuts(probability(study, model, endpoint, data, left_out=arm), study.seed, **sampler).get_samples()
+        return fitted(study, model, endpoint, data, _natural(left))["arm_mean"][:, arm]
+
+    summary: dict[str, Any] = {
+        "diagnostics": found,
+        "parameters": fitness.contraction(posterior, calibrated).to_dicts(),
+    }
+    if leave_one_out:
+        loo = fitness.leave_one_out(posterior, data, refit)
+        arms, overall = fitness.fit_of_arms(study, posterior, data, loo)
+        summary |= {
+            "arms": arms.to_dicts(),
+            "fit": overall,
+            "groups": _groups(posterior, data),
+            "counts": _counts(posterior, data),
+        }
+    posterior.attrs |= {
+        "study": study.name,
+        "study_hash": fingerprint(study),
+        "model_hash": digest(model.text),
+        "evidence_hash": canonical({f.name: file_digest(f) for f in files}),
+        "summary": canonical(plain(summary)),
+    }
+    return posterior
+
+
+def _natural(samples: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The parameters themselves, without the standard variables that NUTS moved."""
+    return {k: np.asarray(v) for k, v in samples.items() if not k.endswith("|standard")}
+
+
+def _tree(mcmc: Any, study: Study, data: Data, fitted: Callable[..., dict[str, np.ndarray]]) -> xr.DataTree:
+    import arviz as az
+
+    draws = _natural(mcmc.get_samples(group_by_chain=True))
+    shape = next(iter(draws.values())).shape
+    made = fitted({k: v.ravel() for k, v in draws.items()})
+    made = {k: v.reshape(*shape, -1) for k, v in made.items()}
+    extra = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
+    log_likelihood = {"mean": stats.norm.logpdf(data.mean, made["arm_mean"], data.se)}
+    return az.from_dict(
+        {
+            "posterior": draws | made,
+            "sample_stats": extra,
+            "log_likelihood": log_likelihood,
+            "observed_data": {"mean": data.mean, "se": data.se, "pooled_sd": data.sd},
+        },
+        coords={"arm": list(study.arms), "group": list(data.groups)},
+        dims={"arm_mean": ["arm"], "group_sd": ["group"], "mean": ["arm"], "se": ["arm"], "pooled_sd": ["group"]},
+    )
+
+
+def _groups(posterior: xr.DataTree, data: Data) -> list[dict[str, Any]]:
+    fitted = posterior["posterior"]["group_sd"].values.reshape(-1, len(data.sd))
+    return [
+        {"group": g, "observed": float(sd), "df": float(df), "fitted": float(f.mean()), "sd": float(f.std())}
+        for g, sd, df, f in zip(data.groups, data.sd, data.df, fitted.T, strict=True)
+    ]
+
+
+def _counts(posterior: xr.DataTree, data: Data) -> list[dict[str, Any]]:
+    """Fitted probability of each event, on placebo and on the drug, beside the counts."""
+    rows = []
+    for event, (n, events, drug) in data.counts.items():
+        background = posterior["posterior"][f"{event}.background"].values.ravel()
+        effect = posterior["posterior"][f"{event}.drug"].values.ravel()
+        for k in range(len(n)):
+            p = 1 / (1 + np.exp(-(background + drug[k] * effect)))
+            low, high = np.quantile(p, [0.025, 0.975])
+            rows.append(
+                {
+                    "event": event,
+                    "on_drug": bool(drug[k]),
+                    "events": int(events[k]),
+                    "n": int(n[k]),
+                    "fitted": float(p.mean()),
+                    "low": float(low),
+                    "high": float(high),
+                }
+            )
+    return rows
+
+
+def parameter_draws(study: Study, model: Model, posterior: xr.DataTree | None) -> pl.DataFrame:
+    """What `simulate` varies over: draw 0 the posterior mean, then the study's number of draws, evenly spaced through
+    the chains. Without a posterior, the model's own values, known exactly."""
+    typical = model.typical()
+    draws = range(study.analysis.draws + 1)
+    if posterior is None:
+        return pl.DataFrame({"draw": list(draws), **{k: [v] * len(draws) for k, v in typical.items()}}).with_columns(
+            pl.col("draw").cast(pl.Int32)
+        )
+    values = {str(k): v.values.ravel() for k, v in posterior["posterior"].data_vars.items() if v.ndim == 2}
+    total = len(next(iter(values.values())))
+    picked = (np.arange(study.analysis.draws) * total) // study.analysis.draws
+    table = {name: np.concatenate([[column.mean()], column[picked]]) for name, column in values.items()}
+    fixed = {name: np.full(study.analysis.draws + 1, value) for name, value in typical.items() if name not in table}
+    assert MEAN == 0
+    return pl.DataFrame({"draw": np.arange(study.analysis.draws + 1, dtype=np.int32), **fixed, **table})

@@ -81,7 +81,8 @@ def distribution(prior: Prior) -> tuple[Any, Callable[[Any], Any]]:
         case "normal", (mean, sd):
             return dist.Normal(0.0, 1.0), lambda u: mean + sd * u
         case "halfnormal", (scale,):
-            return dist.HalfNormal(1.0), lambda u: scale * u
+            # The absolute value of a normal, so that NUTS passes through zero instead of diving towards it in the log.
+            return dist.Normal(0.0, 1.0), lambda u: scale * jnp.abs(u)
     raise AssertionError(prior)
 
 
@@ -108,20 +109,18 @@ def probability(
 
     def model_of_arms() -> None:
         values = {}
-        for name, prior in priors(study, model).items():
+        for name, prior in sorted(priors(study, model).items()):  # the order in the file must not matter
             standard, transform = distribution(prior)
             values[name] = numpyro.deterministic(name, transform(numpyro.sample(f"{name}|standard", standard)))
         course = endpoint(typical | {k: v for k, v in values.items() if k in typical})
-        mean = numpyro.deterministic("arm_mean", jnp.mean(course, axis=1))
-        structural = jnp.var(course, axis=1)
+        mean, structural = jnp.mean(course, axis=1), jnp.var(course, axis=1)
         with numpyro.plate("arm", len(y)), numpyro.handlers.mask(mask=used):
             numpyro.sample("mean", dist.Normal(mean, se), obs=y)
         if len(data.sd):
             # The published SD is that of an adjusted analysis: it may be off from the plain one by this much.
             off = numpyro.sample("adjustment", dist.Normal(0.0, 1.0)) * plan.adjustment
             within = sum(values[name] ** 2 for name in residual) if residual else 0.0
-            total = data.members @ structural / data.members.sum(axis=1) + within
-            numpyro.deterministic("group_sd", jnp.sqrt(total))
+            total = pooled_variance(data, structural, within)
             with numpyro.plate("group", len(data.sd)):  # scaled chi-square
                 rate = data.df / 2 / (total * jnp.exp(2 * off))
                 numpyro.sample("variance", dist.Gamma(data.df / 2, rate), obs=data.sd**2)
@@ -133,11 +132,33 @@ def probability(
     return model_of_arms
 
 
+def pooled_variance(data: Data, structural: Any, residual: Any) -> Any:
+    """Variance between patients of each group: the mean over its arms of the model's, and the residual."""
+    return data.members @ structural / data.members.sum(axis=1) + residual
+
+
+def fitted(
+    study: Study, model: Model, endpoint: Callable[[Mapping[str, Any]], Any], data: Data, values: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Under each of many draws (draws,): the mean of each arm, (draws, arms), and the standard deviation of each
+    group, (draws, groups). Draw by draw: all at once would need gigabytes."""
+    typical = model.typical()
+    residual = [n for n in {m["error"].baseline for m in model.outputs.fields().values()} if n in values]
+
+    def one(draw: Mapping[str, Any]) -> dict[str, Any]:
+        course = endpoint(typical | {k: v for k, v in draw.items() if k in typical})
+        within = sum(draw[name] ** 2 for name in residual)
+        variance = pooled_variance(data, jnp.var(course, axis=1), within) if len(data.sd) else jnp.zeros(0)
+        return {"arm_mean": jnp.mean(course, axis=1), "group_sd": jnp.sqrt(variance)}
+
+    return jax.device_get(jax.jit(lambda v: jax.lax.map(one, v))({k: jnp.asarray(v) for k, v in values.items()}))
+
+
 def run_nuts(
     model_of_arms: Callable[[], None], seed: int, *, chains: int, warmup: int, draws: int, progress: bool = False
 ) -> MCMC:
     """NUTS with a dense mass matrix; stimulation and its half-concentration are strongly correlated."""
-    kernel = NUTS(model_of_arms, dense_mass=True, target_accept_prob=0.9, init_strategy=init_to_median(num_samples=15))
+    kernel = NUTS(model_of_arms, dense_mass=True, target_accept_prob=0.85, init_strategy=init_to_median(num_samples=15))
     mcmc = MCMC(
         kernel,
         num_warmup=warmup,

@@ -26,7 +26,7 @@ from scipy.stats import qmc
 from cohort.dosing import events
 from cohort.engine import solve
 from cohort.model import Model
-from cohort.study import Study
+from cohort.study import Arm, Study
 from cohort.trace import dependencies
 
 
@@ -95,6 +95,14 @@ def drivers_and_responses(model: Model, calibrated: set[str]) -> tuple[list[str]
     return [s for s in states if s not in responses], [s for s in states if s in responses]
 
 
+def _visits_that_count(model: Model, read: Callable[[Any], Any], visits: int) -> np.ndarray:
+    """Positions of the visits that the endpoint's value moves with, at some generic course."""
+    generic = 1.0 + np.random.default_rng(0).random((len(model.outputs.fields()), visits))
+    course = model.outputs(**dict(zip(model.outputs.fields(), jnp.asarray(generic), strict=True)))
+    slopes = jax.tree.leaves(jax.grad(lambda out: jnp.asarray(read(out), float))(course))
+    return np.flatnonzero(np.any([np.asarray(s) != 0 for s in slopes], axis=0))
+
+
 def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, step: float) -> Callable[..., Any]:
     """Returns f(values) -> the true endpoint of (arms, subjects), in the order of the study's arms, differentiable in
     `values`: the model's typical values, those with a prior replaced."""
@@ -103,17 +111,29 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
     calibrated = {name for name in plan.priors if name in model.typical()}
     drivers, responses = drivers_and_responses(model, calibrated)
     x, z = representative(model, people, subjects, study.seed)
-    visits = np.array([visit.to(model.time) for visit in study.visits])
-    # Cells of one length between two visits; their number is the same for equal intervals, so that steps stay even.
-    counts = [max(1, math.ceil((b - a) / step - 1e-9)) for a, b in itertools.pairwise(visits)]
-    lengths = np.concatenate([np.full(n, (b - a) / n) for n, (a, b) in zip(counts, itertools.pairwise(visits), strict=True)])
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    middles = np.concatenate([[0.0], np.cumsum(lengths)])[:-1] + lengths / 2 + visits[0]
-    course = _courses(study, model, x, z, np.concatenate([visits, middles]), drivers)
+    read = model.endpoints[plan.endpoint].reads
+    planned = np.array([visit.to(model.time) for visit in study.visits])
+    visits = planned[_visits_that_count(model, read, len(planned))]
+    # What the last visit reads has forgotten most of what came long before: cells widen by √2 per interval backwards.
+    widths = step * np.sqrt(2.0) ** np.arange(len(planned) - 1)[::-1]
+    edges = [
+        np.linspace(a, b, max(1, math.ceil((b - a) / w - 1e-9)), endpoint=False)
+        for (a, b), w in zip(itertools.pairwise(planned), widths, strict=True)
+    ]
+    edge = np.append(np.concatenate(edges), planned[-1])
+    edge = edge[(edge >= visits[0]) & (edge <= visits[-1])]
+    lengths, middles = np.diff(edge), (edge[:-1] + edge[1:]) / 2
+    starts = np.searchsorted(edge, visits)
+    regimens = {str((arm.dose, arm.route, arm.every, arm.duration)): name for name, arm in reversed(study.arms.items())}
+    distinct = {name: study.arms[name] for name in sorted(regimens.values())}  # two placebo arms are one course
+    of_arm = [
+        list(distinct).index(regimens[str((arm.dose, arm.route, arm.every, arm.duration))])
+        for arm in study.arms.values()
+    ]
+    course = _courses(study, model, distinct, x, z, np.concatenate([visits, middles]), drivers)
     at_visits = {s: c[:, :, : len(visits)] for s, c in course.items()}
     at_middles = {s: jnp.asarray(c[:, :, len(visits) :]) for s, c in course.items()}
     nothing = dict.fromkeys(responses, 0.0)
-    read = model.endpoints[plan.endpoint].reads
 
     def rates(t: Any, driven: Mapping[str, Any], p: Any) -> Any:
         """a and b of each response, at one time of one patient."""
@@ -140,7 +160,7 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
         seen = jax.vmap(model.observe, in_axes=(0, 2, None), out_axes=2)(
             jnp.asarray(visits), model.state(**states), jax.tree.map(lambda v: v[None, :], p)
         )
-        return read(seen)
+        return read(seen)[np.array(of_arm)]
 
     return endpoint
 
@@ -148,18 +168,22 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
 def _integrated(first: Any, growth: Any, source: Any, starts: np.ndarray) -> Any:
     """y at each visit. first: (arms, subjects); growth = a dt and source = b dt: (arms, subjects, cells)."""
     y, courses = first, [first]
-    ratio = jnp.where(jnp.abs(growth) > 1e-8, jnp.expm1(growth) / jnp.where(growth == 0, 1.0, growth), 1.0)
-    added = source * ratio
+    small = jnp.abs(growth) < 1e-6
+    per_growth = source / jnp.where(small, 1.0, growth)
     for begin, end in itertools.pairwise(starts):
-        left = jnp.cumsum(growth[..., begin:end][..., ::-1], axis=-1)[..., ::-1]  # growth from a cell's start on
-        after = left - growth[..., begin:end]
-        y = y * jnp.exp(left[..., 0]) + jnp.sum(added[..., begin:end] * jnp.exp(after), axis=-1)
+        # E[m]: what of y at the start of cell m is left at the visit, by growth alone; 1 at the end of the last cell.
+        left = jnp.exp(jnp.cumsum(growth[..., begin:end][..., ::-1], axis=-1)[..., ::-1])
+        after = jnp.concatenate([left[..., 1:], jnp.ones_like(left[..., :1])], axis=-1)
+        added = jnp.where(
+            small[..., begin:end], source[..., begin:end] * after, per_growth[..., begin:end] * (left - after)
+        )
+        y = y * left[..., 0] + jnp.sum(added, axis=-1)
         courses.append(y)
     return jnp.stack(courses, axis=-1)
 
 
 def _courses(
-    study: Study, model: Model, x: Any, z: Any, times: np.ndarray, drivers: list[str]
+    study: Study, model: Model, arms: Mapping[str, Arm], x: Any, z: Any, times: np.ndarray, drivers: list[str]
 ) -> dict[str, np.ndarray]:
     """The driving states of every arm, (arms, subjects, times), at the model's own typical values."""
     n = len(next(iter(z.values())))
@@ -168,7 +192,7 @@ def _courses(
     order = np.unique(times)
     routes = sorted({arm.route for arm in study.arms.values() if arm.route})
     courses: dict[str, list[np.ndarray]] = {s: [] for s in drivers}
-    for name, arm in study.arms.items():
+    for name, arm in arms.items():
         seen, status = solve(alone, p, events(arm, model, n, routes), order)
         if status.code.any():
             raise CalibrationError(f"arm {name}: {int((status.code > 0).sum())} of {n} patients could not be solved")

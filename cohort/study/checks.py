@@ -95,6 +95,7 @@ def _population(population: Any, model: Model | None) -> Iterator[Found]:
 
 def _eligibility(population: Any, known: Mapping[str, Any], model: Model | None) -> Iterator[Found]:
     allowed: dict[str, tuple[float, float]] = {}
+    level: dict[str, Any] = {}
     for i, criterion in enumerate(population.eligibility):
         place: Place = ("population", "eligibility", i)
         if criterion.column not in known:
@@ -109,6 +110,8 @@ def _eligibility(population: Any, known: Mapping[str, Any], model: Model | None)
         if isinstance(levels_or_unit, tuple):
             if limit not in levels_or_unit:
                 yield place, f"'{limit}' is no level of {criterion.column}; write one of {', '.join(levels_or_unit)}"
+            elif level.setdefault(criterion.column, limit) != limit:
+                yield place, f"no one can meet {criterion.text!r} together with the lines above; keep one level"
             continue
         if isinstance(limit, str):
             yield place, f"{criterion.column} is a quantity in {levels_or_unit}; compare it with a number and its unit"
@@ -124,12 +127,15 @@ def _eligibility(population: Any, known: Mapping[str, Any], model: Model | None)
         if low > high:
             yield (
                 place,
-                f"no one can meet {criterion.text!r} together with the lines above; {criterion.column} has no value left",
+                f"no one can meet {criterion.text!r} together with the lines above; "
+                f"{criterion.column} has no value left",
             )
 
 
 def _arms(arms: Mapping[str, Any], source: Source, model: Model | None) -> Iterator[Found]:
     named = source.data.get("arms") or {}
+    if not named:
+        yield ("arms",), "there are no arms; write at least one"
     regimens: dict[tuple, str] = {}
     for name, arm in arms.items():
         if model and arm.route is not None and arm.route not in model.routes:

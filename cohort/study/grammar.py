@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cohort.units import NUMBER_AND_UNIT, Quantity, unit
+from cohort.units import Quantity, number_and_unit, spelt, unit
 
 COMPARE: dict[str, Callable] = {
     "<=": operator.le,
@@ -39,13 +39,14 @@ class Criterion:
         return passed
 
     def interval(self, column_unit: str) -> tuple[float, float]:
-        """The closed hull of what a numeric criterion allows."""
+        """The lowest and the highest value that a numeric criterion allows."""
         low, high = -math.inf, math.inf
         for comparison, limit in self.bounds:
             if isinstance(limit, Quantity):
                 value = limit.to(column_unit)
-                low = max(low, value) if comparison in (">=", ">", "==") else low
-                high = min(high, value) if comparison in ("<=", "<", "==") else high
+                beyond = {">": math.nextafter(value, math.inf), "<": math.nextafter(value, -math.inf)}
+                low = max(low, beyond.get(comparison, value)) if comparison in (">=", ">", "==") else low
+                high = min(high, beyond.get(comparison, value)) if comparison in ("<=", "<", "==") else high
         return low, high
 
 
@@ -68,12 +69,12 @@ def criterion(text: str | Criterion) -> Criterion:
     for i, term in enumerate(terms):
         if i == at:
             continue
-        match = NUMBER_AND_UNIT.fullmatch(term)
-        if match is None or match[2] is None:
+        limit = number_and_unit(term)
+        if limit is None:
             raise ValueError(f"{term!r} in {text!r} is not a number with a unit; {example}")
-        unit(match[2])
+        unit(limit.unit)
         comparison = comparisons[i] if i < at else comparisons[i - 1]
-        bounds.append((MIRROR[comparison] if i < at else comparison, Quantity(float(match[1]), match[2])))
+        bounds.append((MIRROR[comparison] if i < at else comparison, limit))
     return Criterion(text, columns[0], tuple(bounds))
 
 
@@ -87,7 +88,7 @@ class Prior:
     arguments: tuple[float, ...]
 
     def __str__(self) -> str:
-        return f"{self.kind}({', '.join(f'{a:.15g}' for a in self.arguments)})"
+        return f"{self.kind}({', '.join(map(spelt, self.arguments))})"
 
     def scaled(self, factor: float) -> "Prior":
         """The same prior of a number `factor` times as large: another unit."""

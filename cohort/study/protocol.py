@@ -31,11 +31,11 @@ def _any_quantity(value: Any) -> Quantity:
     """A number with some unit; whether it is the right one is checked once the model is known."""
     if isinstance(value, Quantity):
         return value
-    match = units.NUMBER_AND_UNIT.fullmatch(value) if isinstance(value, str) else None
-    if match is None or match[2] is None:
+    read = units.number_and_unit(value)
+    if read is None:
         raise ValueError(f"{value!r} is not a quantity; write a number and its unit, such as 120 mg/dL")
-    units.unit(match[2])
-    return Quantity(float(match[1]), match[2])
+    units.unit(read.unit)
+    return read
 
 
 def _positive(value: Quantity) -> Quantity:
@@ -50,7 +50,10 @@ def _not_negative(value: Quantity) -> Quantity:
     return value
 
 
-def _relative(path: Path) -> Path:
+def _relative(value: Any) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError(f"{value!r} is not a path; write such as config/evidence/trial.csv")
+    path = Path(value)
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(f"'{path}' leaves the project; write a path below its root, such as config/evidence/trial.csv")
     return path
@@ -133,7 +136,7 @@ class EndpointPlan(Section):
 
 
 class EvidenceUse(Section):
-    file: Annotated[Path, AfterValidator(_relative), PlainSerializer(lambda p: p.as_posix(), return_type=str)]
+    file: Annotated[Path, BeforeValidator(_relative), PlainSerializer(lambda p: p.as_posix(), return_type=str)]
     use: Literal["calibration", "validation"]
     estimand: Words = "as published"
 
@@ -159,7 +162,7 @@ class Calibration(Section):
     adjustment: Fraction = 0.05
     chains: Annotated[int, Field(ge=2)] = 4
     warmup: Annotated[int, Field(ge=100)] = 500
-    draws: Annotated[int, Field(ge=100)] = 500
+    draws: Annotated[int, Field(ge=100)] = 1000
 
 
 class Borrowing(Section):

@@ -42,7 +42,11 @@ def read_study(path: str | Path) -> Study:
         raise StudyError(
             [Problem(str(path), 1, "", "no such file; name a study file such as config/studies/laplace.yaml")]
         )
-    source = read(path.read_text(encoding="utf-8"))
+    try:
+        source = read(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as e:
+        line = path.read_bytes().count(b"\n", 0, e.start) + 1
+        raise StudyError([Problem(str(path), line, "", "not UTF-8 text; save the file as UTF-8")]) from None
     problems = list(source.problems)
     if not isinstance(source.data, dict):
         problems = problems or [((), "not a study: write keys such as title, model, population, arms")]
@@ -104,7 +108,7 @@ def _sections(data: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[Place, s
 
 def _validate(hint: Any, value: Any, place: Place, problems: list[tuple[Place, str]]) -> Any:
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return TypeAdapter(hint).validate_python(value, strict=True)  # strict: "12", 12.0 and true are not 12
     except ValidationError as e:
         problems += [_explain(error, place, hint) for error in e.errors()]
         return None

@@ -34,11 +34,15 @@ def read(text: str) -> Source:
     source = Source(None)
     try:
         node = yaml.compose(text, Loader=yaml.BaseLoader)
+        source.data = _build(node, (), source, set()) if node is not None else None
     except yaml.MarkedYAMLError as e:
         source.lines[()] = e.problem_mark.line + 1 if e.problem_mark else 1
         source.problems.append(((), f"not YAML: {e.problem}"))
-        return source
-    source.data = _build(node, (), source, set()) if node is not None else None
+    except yaml.reader.ReaderError as e:
+        source.lines[()] = text.count("\n", 0, e.position) + 1
+        source.problems.append(((), f"not YAML: the character {e.character!r} is not text"))
+    except RecursionError:
+        source.problems.append(((), "not YAML: brackets within brackets without end"))
     return source
 
 
@@ -68,10 +72,13 @@ def _build(node: yaml.Node, place: Place, source: Source, seen: set[int]) -> Any
         return found
     if isinstance(node, yaml.SequenceNode):
         return [_build(child, (*place, i), source, seen) for i, child in enumerate(node.value)]
+    assert isinstance(node, yaml.ScalarNode)
     if node.style in ("'", '"', "|", ">"):
         return node.value.strip() if node.style == ">" else node.value
     if node.value in WORDS:
         return WORDS[node.value]
+    if len(node.value) > 300:  # no number is so long; int() refuses one of thousands of digits
+        return node.value
     if INTEGER.fullmatch(node.value):
         return int(node.value)
     return float(node.value) if NUMBER.fullmatch(node.value) else node.value

@@ -1,0 +1,132 @@
+"""How a calibration fits, and what it learnt: a fit is judged as a fit, never as a validation."""
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+import xarray as xr
+from arviz_stats.base import array_stats
+from scipy import stats
+
+from cohort.calibrate.fit import MAX_RHAT, Data
+from cohort.study import Prior, Study
+
+FROM_THE_PRIOR = 0.8  # posterior SD over prior SD above which a parameter is labelled so
+KHAT = 0.7  # above this, importance weights do not stand for a posterior without the arm
+
+
+def log_scale(prior: Prior) -> bool:
+    return prior.kind == "lognormal"
+
+
+def prior_sd(prior: Prior) -> float:
+    """Standard deviation of the prior: of the logarithm for a lognormal, of the value otherwise."""
+    if prior.kind == "halfnormal":
+        return prior.arguments[0] * math.sqrt(1 - 2 / math.pi)
+    return prior.arguments[1]
+
+
+def contraction(posterior: xr.DataTree, priors: dict[str, Prior]) -> pl.DataFrame:
+    """Per parameter: posterior mean and SD, prior SD on the same scale, their ratio, and whether the prior speaks."""
+    rows = []
+    for name, prior in priors.items():
+        draws = posterior["posterior"][name].values.ravel()
+        scaled = np.log(draws) if log_scale(prior) else draws
+        ratio = float(scaled.std()) / prior_sd(prior)
+        rows.append(
+            {
+                "parameter": name,
+                "mean": float(draws.mean()),
+                "sd": float(draws.std()),
+                "low": float(np.quantile(draws, 0.025)),
+                "high": float(np.quantile(draws, 0.975)),
+                "prior": str(prior),
+                "ratio": ratio,
+                "from_the_prior": ratio > FROM_THE_PRIOR,
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def diagnostics(posterior: xr.DataTree, names: list[str]) -> dict[str, float]:
+    """Largest R-hat, smallest bulk and tail effective sample size, divergences, smallest BFMI."""
+    import arviz as az
+
+    table = az.summary(posterior, var_names=names, kind="diagnostics", round_to="none")
+    energy = posterior["sample_stats"]["energy"].values
+    bfmi = (np.diff(energy, axis=1) ** 2).mean(axis=1) / energy.var(axis=1)
+    return {
+        "r_hat": float(table["r_hat"].max()),
+        "ess_bulk": float(table["ess_bulk"].min()),
+        "ess_tail": float(table["ess_tail"].min()),
+        "divergences": int(posterior["sample_stats"]["diverging"].values.sum()),
+        "bfmi": float(bfmi.min()),
+        "draws": int(energy.size),
+    }
+
+
+def reasons_to_refuse(found: dict[str, float]) -> list[str]:
+    wrong = []
+    if not found["r_hat"] <= MAX_RHAT:
+        wrong.append(f"R-hat is {found['r_hat']:.3f}, more than {MAX_RHAT}")
+    if found["divergences"] > 0:
+        wrong.append(f"{found['divergences']:.0f} transitions diverged")
+    return wrong
+
+
+def leave_one_out(posterior: xr.DataTree, data: Data, refit: Any) -> pl.DataFrame:
+    """Each arm predicted from the others: by Pareto-smoothed weights where they hold, by `refit(arm)` where not.
+
+    Returns per arm position: khat, refitted, mean and SD of the arm's mean without it, and z of the observation
+    (SD and SE together).
+    """
+    means = posterior["posterior"]["arm_mean"].values.reshape(-1, len(data.mean))
+    rows = []
+    for i in np.flatnonzero(np.isfinite(data.mean)):
+        log_likelihood = stats.norm.logpdf(data.mean[i], means[:, i], data.se[i])
+        log_weights, khat = array_stats.psislw(log_likelihood)
+        refitted = not float(khat) <= KHAT
+        draws, weights = (refit(int(i)), None) if refitted else (means[:, i], np.exp(log_weights - log_weights.max()))
+        mean = float(np.average(draws, weights=weights))
+        sd = float(np.sqrt(np.average((draws - mean) ** 2, weights=weights)))
+        z = (data.mean[i] - mean) / math.hypot(sd, data.se[i])
+        rows.append(
+            {"position": int(i), "khat": float(khat), "refitted": refitted, "loo_mean": mean, "loo_sd": sd, "loo_z": z}
+        )
+    return pl.DataFrame(rows)
+
+
+def fit_of_arms(
+    study: Study, posterior: xr.DataTree, data: Data, loo: pl.DataFrame
+) -> tuple[pl.DataFrame, dict[str, float]]:
+    """Per arm: observed, fitted, z = (observed - fitted)/SE, and the prediction from the other arms. Beside it the
+    posterior predictive p of chi-square and the trends of the residuals with dose and between regimens."""
+    means = posterior["posterior"]["arm_mean"].values.reshape(-1, len(data.mean))
+    used = np.flatnonzero(np.isfinite(data.mean))
+    names = list(study.arms)
+    z = (data.mean - means.mean(axis=0)) / data.se
+    table = pl.DataFrame(
+        {
+            "arm": [names[i] for i in used],
+            "position": used,
+            "observed": data.mean[used],
+            "se": data.se[used],
+            "fitted": means.mean(axis=0)[used],
+            "sd": means.std(axis=0)[used],
+            "z": z[used],
+        }
+    ).join(loo, on="position", how="left")
+    chi2 = np.nansum(((data.mean - means) / data.se) ** 2, axis=1)
+    summary = {
+        "chi2": float(chi2.mean()),
+        "arms": float(len(used)),
+        "p_chi2": float(stats.chi2.sf(chi2, len(used)).mean()),
+    }
+    residual = data.mean - means.mean(axis=0)
+    doses = np.array([arm.dose.to("mg") if arm.dose else 0.0 for arm in study.arms.values()])
+    for group, members in zip(data.groups, data.members > 0, strict=True):
+        members = members & np.isfinite(data.mean)
+        summary[f"slope_{group}"] = float(np.polyfit(doses[members] / doses[members].max(), residual[members], 1)[0])
+        summary[f"mean_residual_{group}"] = float(residual[members].mean())
+    return table, summary

@@ -1,0 +1,91 @@
+"""Counts of adverse events, predicted as counts; and events of the model's own course, without validation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from cohort.compare.predict import Predictions
+from cohort.model import Model
+from cohort.study import Study
+from cohort.trial import MEAN
+
+
+def events(study: Study, predictions: Predictions, outcomes: pl.DataFrame | None) -> list[dict[str, Any]]:
+    """Per event and group of arms: predicted probability and count of so many patients, and the observed count.
+
+    An event without a model is not predicted, and says so; a group without a published count keeps its planned size.
+    """
+    rows: list[dict[str, Any]] = []
+    groups = {
+        "placebo": tuple(n for n, arm in study.arms.items() if arm.dose is None),
+        "drug": tuple(n for n, arm in study.arms.items() if arm.dose is not None),
+    }
+    for event, risk in predictions.risks.items():
+        counts = [] if outcomes is None else outcomes.filter(pl.col("outcome") == event).to_dicts()
+        listed = [(tuple(r["arms"]), r["n"], r["events"]) for r in counts] or [
+            (arms, sum(study.arms[a].n for a in arms), None) for arms in groups.values() if arms
+        ]
+        for arms, n, seen in listed:
+            on_drug = np.mean([study.arms[a].dose is not None for a in arms])
+            row: dict[str, Any] = {"event": event, "arms": list(arms), "n": n, "observed": seen, "modelled": risk is not None}
+            if risk is not None:
+                # Pooled placebo and drug: the risk of the mix.
+                p = (1 - on_drug) * risk[0] + on_drug * risk[1]
+                cdf = stats.binom.cdf(np.arange(n + 1)[:, None], n, p).mean(axis=1)
+                row |= {
+                    "risk": float(p.mean()),
+                    "risk_low": float(np.quantile(p, 0.025)),
+                    "risk_high": float(np.quantile(p, 0.975)),
+                    "count_low": int(np.searchsorted(cdf, 0.025)),
+                    "count_high": int(np.searchsorted(cdf, 0.975)),
+                }
+                if seen is not None:
+                    below = cdf[seen - 1] if seen else 0.0
+                    row["place"] = float((below + cdf[seen]) / 2)  # mid-probability of a discrete distribution
+            rows.append(row)
+    return rows
+
+
+def shares(study: Study, model: Model, visits: pl.DataFrame, predictions: Predictions) -> list[dict[str, Any]]:
+    """Yes-or-no endpoints of the model, per arm: the share in virtual trials, and how the share of the true course
+    moves when every baseline is 10 % lower or higher, and when patients' courses lie a fifth closer together or
+    further apart. A prediction without validation."""
+    everyone = visits.filter((pl.col("draw") == MEAN) & (pl.col("code") == 0))
+    at = len(study.visits)
+    rows = []
+    for endpoint, per_arm in predictions.shares.items():
+        for arm, trials in per_arm.items():
+            own = everyone.filter(pl.col("arm") == arm)
+            course = {name: own[name].to_numpy().reshape(-1, at) for name in model.outputs.fields()}
+
+            def share(change: Callable[[np.ndarray], np.ndarray], course=course, endpoint=endpoint) -> float:
+                changed = model.outputs(**{name: change(v) for name, v in course.items()})
+                return float(np.mean(np.asarray(model.endpoints[endpoint].reads(changed))))
+
+            rows.append(
+                {
+                    "endpoint": endpoint,
+                    "arm": arm,
+                    "mean": float(trials.mean()),
+                    "low": float(np.quantile(trials, 0.025)),
+                    "high": float(np.quantile(trials, 0.975)),
+                    "mcse": float(trials.std(ddof=1) / np.sqrt(len(trials))),
+                    "true": share(lambda v: v),
+                    "baseline_low": share(lambda v: 0.9 * v),
+                    "baseline_high": share(lambda v: 1.1 * v),
+                    "spread_low": share(lambda v: _spread(v, 0.8)),
+                    "spread_high": share(lambda v: _spread(v, 1.2)),
+                }
+            )
+    return rows
+
+
+def _spread(visits: np.ndarray, factor: float) -> np.ndarray:
+    """Courses with the deviation of log(visit / baseline) from its mean over patients multiplied by `factor`."""
+    if not (visits > 0).all():
+        return visits
+    change = np.log(visits / visits[:, :1])
+    return visits[:, :1] * np.exp(change.mean(axis=0) + factor * (change - change.mean(axis=0)))

@@ -1,0 +1,66 @@
+"""A regimen becomes the doses that a nurse would give."""
+
+import numpy as np
+import pytest
+
+from cohort.dosing import amount, events, times
+from cohort.study import Arm
+from cohort.units import Quantity
+
+
+def _arm(every: str = "2 wk", duration: str = "12 wk", dose: str = "140 mg") -> Arm:
+    def quantity(text: str) -> Quantity:
+        number, unit = text.split()
+        return Quantity(float(number), unit)
+
+    return Arm.model_validate(
+        {"n": 10, "dose": quantity(dose), "route": "sc", "every": quantity(every), "for": quantity(duration)}
+    )
+
+
+def test_every_two_weeks_for_twelve_is_six_doses_the_last_in_week_ten():
+    assert times(_arm(), "d").tolist() == [0, 14, 28, 42, 56, 70]
+
+
+def test_every_four_weeks_for_twelve_is_three_doses():
+    assert times(_arm(every="4 wk"), "d").tolist() == [0, 28, 56]
+
+
+@pytest.mark.parametrize(("every", "doses"), [("1 d", 84), ("1 wk", 12), ("5 wk", 3), ("12 wk", 1), ("20 wk", 1)])
+def test_no_dose_falls_on_the_end_or_after_it(every: str, doses: int):
+    given = times(_arm(every=every), "d")
+    assert len(given) == doses
+    assert given[-1] < 84
+
+
+@pytest.mark.parametrize(
+    ("every", "duration", "doses"), [("0.7 d", "2.1 d", 3), ("0.1 d", "0.3 d", 3), ("8 h", "1 d", 3)]
+)
+def test_rounding_adds_no_dose(every: str, duration: str, doses: int):
+    assert len(times(_arm(every=every, duration=duration), "d")) == doses
+
+
+def test_a_dose_is_the_same_in_hours_and_days():
+    assert times(_arm(), "h") == pytest.approx(times(_arm(), "d") * 24)
+
+
+def test_140_mg_of_141_8_kilodalton_are_987_nanomol(evolocumab):
+    assert amount(_arm(), evolocumab) == pytest.approx(140e-3 / 141_800 * 1e9)
+    assert amount(_arm(dose="140000 ug"), evolocumab) == pytest.approx(140e-3 / 141_800 * 1e9)
+
+
+def test_without_a_molar_mass_a_dose_stays_in_mg(linear):
+    assert amount(_arm(dose="0.14 g"), linear) == pytest.approx(140)
+
+
+def test_placebo_is_no_dose(evolocumab):
+    placebo = Arm(n=10)
+    assert amount(placebo, evolocumab) == 0
+    assert len(events(placebo, evolocumab, 5, ["sc"])) == 0
+
+
+def test_each_route_of_a_study_has_its_own_amounts(evolocumab):
+    given = events(_arm(), evolocumab, 3, ["iv", "sc"])
+    assert given.amounts["iv"].sum() == 0
+    assert np.all(given.amounts["sc"] == amount(_arm(), evolocumab))
+    assert given.amounts["sc"].shape == (3, 6)
