@@ -1,56 +1,85 @@
-"""Virtual cohorts and in-silico clinical trials."""
+"""Virtual cohorts and in-silico clinical trials.
 
-from cohort.library import load as load_model
-from cohort.model import (
-    Endpoint as Endpoint,
-)
-from cohort.model import (
-    Model as Model,
-)
-from cohort.model import (
-    Record as Record,
-)
-from cohort.model import (
-    Route as Route,
-)
-from cohort.model import (
-    Scalar as Scalar,
-)
-from cohort.model import (
-    additive as additive,
-)
-from cohort.model import (
-    category as category,
-)
-from cohort.model import (
-    first as first,
-)
-from cohort.model import (
-    fixed as fixed,
-)
-from cohort.model import (
-    last as last,
-)
-from cohort.model import (
-    logitnormal as logitnormal,
-)
-from cohort.model import (
-    lognormal as lognormal,
-)
-from cohort.model import (
-    lowest as lowest,
-)
-from cohort.model import (
-    normal as normal,
-)
-from cohort.model import (
-    of_baseline as of_baseline,
-)
-from cohort.model import (
-    proportional as proportional,
-)
-from cohort.model import (
-    quantity as quantity,
-)
-from cohort.study import Study as Study
-from cohort.study import read_study as read_study
+Names are imported when they are first used: a pipeline starts the command some twenty times.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cohort.calibration import calibrate
+    from cohort.comparison import compare
+    from cohort.library import load as load_model
+    from cohort.model import (
+        Endpoint,
+        Model,
+        Record,
+        Route,
+        Scalar,
+        additive,
+        category,
+        first,
+        fixed,
+        last,
+        logitnormal,
+        lognormal,
+        lowest,
+        normal,
+        of_baseline,
+        proportional,
+        quantity,
+    )
+    from cohort.population import sample_population
+    from cohort.results import open_results
+    from cohort.simulation import simulate
+    from cohort.study import Study, read_study
+
+_ROOMS = {
+    "calibrate": "cohort.calibration",
+    "compare": "cohort.comparison",
+    "load_model": "cohort.library",
+    "sample_population": "cohort.population",
+    "open_results": "cohort.results",
+    "simulate": "cohort.simulation",
+    "Study": "cohort.study",
+    "read_study": "cohort.study",
+}
+
+__all__ = [
+    "Endpoint",
+    "Model",
+    "Record",
+    "Route",
+    "Scalar",
+    "Study",
+    "additive",
+    "calibrate",
+    "category",
+    "compare",
+    "first",
+    "fixed",
+    "last",
+    "load_model",
+    "logitnormal",
+    "lognormal",
+    "lowest",
+    "normal",
+    "of_baseline",
+    "open_results",
+    "proportional",
+    "quantity",
+    "read_study",
+    "sample_population",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"cohort has no {name!r}; it has {', '.join(__all__)}")
+    room = importlib.import_module(_ROOMS.get(name, "cohort.model"))
+    return getattr(room, "load" if name == "load_model" else name)
+
+
+def __dir__() -> list[str]:
+    return __all__

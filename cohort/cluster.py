@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Cluster(BaseModel):
-    """One machine. `workers`: processes, all cores if not given; `memory`: limit of each."""
+    """One machine. `workers`: all cores if not given, threads of this process or `processes` of their own; `memory`:
+    limit of each process. A patient's bits are the same either way."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["local"] = "local"
     workers: int | None = Field(None, gt=0)
+    processes: bool = False
     memory: str = "2 GB"
 
 
@@ -31,13 +33,15 @@ def client(cluster: Cluster) -> Iterator[Any]:
     """A client of single-threaded workers on the loopback interface, without a dashboard."""
     from distributed import Client, LocalCluster
 
+    workers = cluster.workers or os.cpu_count() or 1
     with (
         tempfile.TemporaryDirectory(prefix="cohort-dask-") as scratch,
         LocalCluster(
-            n_workers=cluster.workers or os.cpu_count() or 1,
-            threads_per_worker=1,
-            memory_limit=cluster.memory,
-            host="127.0.0.1",
+            n_workers=workers if cluster.processes else 1,
+            threads_per_worker=1 if cluster.processes else workers,
+            processes=cluster.processes,
+            memory_limit=cluster.memory if cluster.processes else None,
+            host="127.0.0.1" if cluster.processes else None,  # threads need no address at all
             dashboard_address=None,  # type: ignore[arg-type]
             local_directory=scratch,
         ) as local,

@@ -43,17 +43,17 @@ def plain(value: Any) -> Any:
 
 def code() -> dict[str, Any]:
     """Which code ran: package version, git commit and whether the tree differs from it, library versions."""
-    here = Path(__file__).resolve().parent
+    root = Path(__file__).resolve().parent.parent
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=20)
+            done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
     changes = git("status", "--porcelain", "--", "cohort", "models")
-    lock = here.parent / "requirements.lock"
+    lock = root / "requirements.lock"
     return {
         "cohort": metadata.version("insilico-cohort"),
         "commit": git("rev-parse", "HEAD"),

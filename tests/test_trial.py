@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from cohort.population import sample_population
-from cohort.simulate import simulate
+from cohort.simulation import simulate
 from cohort.trial import MEAN, TrialError, allocate, analysis_set, lost_after
 
 DRAWS = 6

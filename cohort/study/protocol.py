@@ -161,8 +161,8 @@ class Calibration(Section):
     step: Annotated[Time, AfterValidator(_positive)]
     adjustment: Fraction = 0.05
     chains: Annotated[int, Field(ge=2)] = 4
-    warmup: Annotated[int, Field(ge=100)] = 500
-    draws: Annotated[int, Field(ge=100)] = 1000
+    warmup: Annotated[int, Field(ge=100)] = 400
+    draws: Annotated[int, Field(ge=100)] = 600
 
 
 class Borrowing(Section):

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
-from cohort.compare.predict import Predictions
+from cohort.comparison.predict import Predictions
 from cohort.model import Model
 from cohort.study import Study
 from cohort.trial import MEAN
@@ -30,11 +30,17 @@ def events(study: Study, predictions: Predictions, outcomes: pl.DataFrame | None
         ]
         for arms, n, seen in listed:
             on_drug = np.mean([study.arms[a].dose is not None for a in arms])
-            row: dict[str, Any] = {"event": event, "arms": list(arms), "n": n, "observed": seen, "modelled": risk is not None}
+            row: dict[str, Any] = {
+                "event": event,
+                "arms": list(arms),
+                "n": n,
+                "observed": seen,
+                "modelled": risk is not None,
+            }
             if risk is not None:
                 # Pooled placebo and drug: the risk of the mix.
                 p = (1 - on_drug) * risk[0] + on_drug * risk[1]
-                cdf = stats.binom.cdf(np.arange(n + 1)[:, None], n, p).mean(axis=1)
+                cdf = scipy.stats.binom.cdf(np.arange(n + 1)[:, None], n, p).mean(axis=1)
                 row |= {
                     "risk": float(p.mean()),
                     "risk_low": float(np.quantile(p, 0.025)),
@@ -49,16 +55,19 @@ def events(study: Study, predictions: Predictions, outcomes: pl.DataFrame | None
     return rows
 
 
-def shares(study: Study, model: Model, visits: pl.DataFrame, predictions: Predictions) -> list[dict[str, Any]]:
-    """Yes-or-no endpoints of the model, per arm: the share in virtual trials, and how the share of the true course
-    moves when every baseline is 10 % lower or higher, and when patients' courses lie a fifth closer together or
-    further apart. A prediction without validation."""
+def shares(
+    study: Study, model: Model, visits: pl.DataFrame, analysis: pl.DataFrame, predictions: Predictions
+) -> list[dict[str, Any]]:
+    """Yes-or-no endpoints of the model, per arm: the share in virtual trials by the true course, and with measurement
+    at every visit; and how the true share moves when every baseline is 10 % lower or higher, and when patients'
+    courses lie a fifth closer together or further apart. A prediction without validation."""
     everyone = visits.filter((pl.col("draw") == MEAN) & (pl.col("code") == 0))
     at = len(study.visits)
     rows = []
     for endpoint, per_arm in predictions.shares.items():
         for arm, trials in per_arm.items():
             own = everyone.filter(pl.col("arm") == arm)
+            measured = analysis.filter((pl.col("arm") == arm) & (pl.col("draw") != MEAN))[endpoint].fill_nan(None)
             course = {name: own[name].to_numpy().reshape(-1, at) for name in model.outputs.fields()}
 
             def share(change: Callable[[np.ndarray], np.ndarray], course=course, endpoint=endpoint) -> float:
@@ -73,7 +82,8 @@ def shares(study: Study, model: Model, visits: pl.DataFrame, predictions: Predic
                     "low": float(np.quantile(trials, 0.025)),
                     "high": float(np.quantile(trials, 0.975)),
                     "mcse": float(trials.std(ddof=1) / np.sqrt(len(trials))),
-                    "true": share(lambda v: v),
+                    "measured": measured.mean(),
+                    "at_mean": share(lambda v: v),
                     "baseline_low": share(lambda v: 0.9 * v),
                     "baseline_high": share(lambda v: 1.1 * v),
                     "spread_low": share(lambda v: _spread(v, 0.8)),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from cohort.library import load
 from cohort.record import code, digest, plain
@@ -45,7 +45,7 @@ class ArmPrediction:
 
     def cdf(self, value: float) -> float:
         """Share of the predictive distribution of a trial's mean that lies below `value`."""
-        return float(stats.norm.cdf(value, self.theta, self.standard_error).mean())
+        return float(scipy.stats.norm.cdf(value, self.theta, self.standard_error).mean())
 
     def quantile(self, q: float) -> float:
         """Of the predictive distribution of a trial's mean: a normal per draw, all draws alike."""
@@ -71,7 +71,7 @@ class ArmPrediction:
 @dataclass(frozen=True)
 class Predictions:
     """Everything a study predicts. `means`: per endpoint and arm; `shares`: per yes-or-no endpoint and arm, the share
-    in each draw's trial; `risks`: per event, probability without and with drug under each draw, None if not modelled.
+    in each draw's trial on the true course; `risks`: per event, probability without and with drug under each draw, None if not modelled.
     """
 
     means: dict[str, dict[str, ArmPrediction]]
@@ -93,8 +93,8 @@ def predict(study: Study, analysis: pl.DataFrame, parameters: pl.DataFrame) -> P
             continue
         if model.endpoints[name].binary:
             trials = analysis.filter(pl.col("draw") != MEAN).group_by("arm", "draw", maintain_order=True)
-            per_trial = trials.agg(pl.col(name).fill_nan(None).mean()).sort("draw")
-            shares[name] = {arm: per_trial.filter(pl.col("arm") == arm)[name].to_numpy() for arm in study.arms}
+            per_trial = trials.agg(share=pl.col(f"{name}_true").fill_nan(None).mean()).sort("draw")
+            shares[name] = {arm: per_trial.filter(pl.col("arm") == arm)["share"].to_numpy() for arm in study.arms}
         else:
             means[name] = {arm: _arm(analysis.filter(pl.col("arm") == arm), name) for arm in study.arms}
     draws = parameters.filter(pl.col("draw") != MEAN).sort("draw")

@@ -1,21 +1,24 @@
-"""The posterior of model parameters from calibration arms: priors, likelihood, NUTS, and what may not be used."""
+"""The posterior of model parameters from calibration arms: priors, likelihood, NUTS, and what may not be used.
+
+NumPyro and its kin take seconds to import, so only the functions that sample do.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as dist
 import polars as pl
-from numpyro.infer import MCMC, NUTS, init_to_median
 
 from cohort import units
-from cohort.calibrate.response import CalibrationError
+from cohort.calibration.response import CalibrationError
 from cohort.model import Model
 from cohort.study import Prior, Study
+
+if TYPE_CHECKING:
+    from numpyro.infer import MCMC
 
 MAX_RHAT = 1.01
 
@@ -75,6 +78,8 @@ def observed(study: Study, outcomes: pl.DataFrame) -> Data:
 
 def distribution(prior: Prior) -> tuple[Any, Callable[[Any], Any]]:
     """A prior as a standard variable and the function that turns it into the parameter: better geometry for NUTS."""
+    import numpyro.distributions as dist
+
     match prior.kind, prior.arguments:
         case "lognormal", (median, sigma):
             return dist.Normal(0.0, 1.0), lambda u: median * jnp.exp(sigma * u)
@@ -97,17 +102,19 @@ def priors(study: Study, model: Model) -> dict[str, Prior]:
 
 
 def probability(
-    study: Study, model: Model, endpoint: Callable[[Mapping[str, Any]], Any], data: Data, left_out: int | None = None
-) -> Callable[[], None]:
-    """The NumPyro model. `left_out`: an arm whose mean is predicted rather than used."""
+    study: Study, model: Model, endpoint: Callable[[Mapping[str, Any]], Any], data: Data
+) -> Callable[[Any], None]:
+    """The NumPyro model, a function of which arms' means are used: (arms,) of True and False."""
+    import numpyro
+    import numpyro.distributions as dist
+
     plan = study.calibration
     assert plan is not None
     typical = model.typical()
     residual = {meta["error"].baseline for meta in model.outputs.fields().values()} & set(plan.priors)
-    used = np.isfinite(data.mean) & (np.arange(len(data.mean)) != (-1 if left_out is None else left_out))
     y, se = np.where(np.isfinite(data.mean), data.mean, 0.0), np.where(np.isfinite(data.se), data.se, 1.0)
 
-    def model_of_arms() -> None:
+    def model_of_arms(used: Any) -> None:
         values = {}
         for name, prior in sorted(priors(study, model).items()):  # the order in the file must not matter
             standard, transform = distribution(prior)
@@ -154,18 +161,22 @@ def fitted(
     return jax.device_get(jax.jit(lambda v: jax.lax.map(one, v))({k: jnp.asarray(v) for k, v in values.items()}))
 
 
-def run_nuts(
-    model_of_arms: Callable[[], None], seed: int, *, chains: int, warmup: int, draws: int, progress: bool = False
-) -> MCMC:
+def sampler(model_of_arms: Callable[[Any], None], *, chains: int, warmup: int, draws: int) -> "MCMC":
     """NUTS with a dense mass matrix; stimulation and its half-concentration are strongly correlated."""
-    kernel = NUTS(model_of_arms, dense_mass=True, target_accept_prob=0.85, init_strategy=init_to_median(num_samples=15))
-    mcmc = MCMC(
+    from numpyro.infer import MCMC, NUTS, init_to_uniform
+
+    kernel = NUTS(model_of_arms, dense_mass=True, target_accept_prob=0.85, init_strategy=init_to_uniform(radius=0.5))
+    return MCMC(
         kernel,
         num_warmup=warmup,
         num_samples=draws,
         num_chains=chains,
         chain_method="parallel",
-        progress_bar=progress,
+        progress_bar=False,
+        jit_model_args=True,  # leaving another arm out is no new program
     )
-    mcmc.run(jax.random.key(seed), extra_fields=("energy", "diverging", "num_steps", "accept_prob"))
+
+
+def run(mcmc: "MCMC", seed: int, used: np.ndarray) -> "MCMC":
+    mcmc.run(jax.random.key(seed), used, extra_fields=("energy", "diverging", "num_steps"))
     return mcmc

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
-from cohort.compare.predict import ArmPrediction
+from cohort.comparison.predict import ArmPrediction
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Mixture:
 
     def updated(self, y: float, se: float) -> "Mixture":
         """After one observed mean with its standard error [1]: exact."""
-        marginal = self.weight * stats.norm.pdf(y, self.mean, np.hypot(self.sd, se))
+        marginal = self.weight * scipy.stats.norm.pdf(y, self.mean, np.hypot(self.sd, se))
         precision = self.sd**-2 + se**-2
         return Mixture(marginal / marginal.sum(), (self.mean / self.sd**2 + y / se**2) / precision, precision**-0.5)
 
@@ -36,7 +36,7 @@ class Mixture:
         low, high = float((self.mean - 12 * self.sd).min()), float((self.mean + 12 * self.sd).max())
         for _ in range(80):
             middle = (low + high) / 2
-            below = float(self.weight @ stats.norm.cdf(middle, self.mean, self.sd))
+            below = float(self.weight @ scipy.stats.norm.cdf(middle, self.mean, self.sd))
             low, high = (middle, high) if below < q else (low, middle)
         return (low + high) / 2
 
@@ -44,7 +44,15 @@ class Mixture:
 def _row(label: str, factor: float, mixture: Mixture, weight: float | None, level: float) -> dict[str, Any]:
     mean, sd = mixture.moments()
     low, high = mixture.quantile((1 - level) / 2), mixture.quantile((1 + level) / 2)
-    return {"label": label, "discrepancy_factor": factor, "mean": mean, "sd": sd, "low": low, "high": high, "weight_after": weight}
+    return {
+        "label": label,
+        "discrepancy_factor": factor,
+        "mean": mean,
+        "sd": sd,
+        "low": low,
+        "high": high,
+        "weight_after": weight,
+    }
 
 
 def table(
@@ -58,7 +66,9 @@ def table(
     rows = [_row("no borrowing", float("nan"), flat, None, level)]
     for factor in (0.0, 1.0, 2.0):
         virtual = float(np.hypot(parameter_sd, factor * discrepancy))
-        robust = Mixture(np.array([weight, 1 - weight]), np.full(2, centre), np.array([virtual, one_patient])).updated(y, se)
+        robust = Mixture(np.array([weight, 1 - weight]), np.full(2, centre), np.array([virtual, one_patient])).updated(
+            y, se
+        )
         full = Mixture(np.ones(1), np.array([centre]), np.array([virtual])).updated(y, se)
         rows.append(_row("robust borrowing", factor, robust, float(robust.weight[0]), level))
         rows.append(_row("full borrowing", factor, full, 1.0, level))

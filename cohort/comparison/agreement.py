@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
-from cohort.compare.predict import ArmPrediction, Predictions
+from cohort.comparison.predict import ArmPrediction, Predictions
 from cohort.study import Study
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -32,8 +32,8 @@ def rows(prediction: ArmPrediction, observed: float, se: float, margin: float | 
         low, high = prediction.quantile((1 - level) / 2), prediction.quantile((1 + level) / 2)
         found |= {f"low_{level:g}": low, f"high_{level:g}": high, f"inside_{level:g}": bool(low <= observed <= high)}
     if margin is not None:
-        upper = stats.norm.cdf((prediction.theta + margin - observed) / se)
-        lower = stats.norm.cdf((prediction.theta - margin - observed) / se)
+        upper = scipy.stats.norm.cdf((prediction.theta + margin - observed) / se)
+        lower = scipy.stats.norm.cdf((prediction.theta - margin - observed) / se)
         found["p_within_margin"] = float(np.mean(upper - lower))
     return found
 
@@ -74,6 +74,6 @@ def coverage(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for level in LEVELS:
         hits, of = sum(row[f"inside_{level:g}"] for row in means), len(means)
         if of:
-            interval = stats.binomtest(hits, of).proportion_ci(0.95)
+            interval = scipy.stats.binomtest(hits, of).proportion_ci(0.95)
             found.append({"level": level, "inside": hits, "of": of, "low": interval.low, "high": interval.high})
     return found

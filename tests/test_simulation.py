@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cohort import simulate as room
+from cohort import simulation as room
 from cohort.cluster import Cluster, client
 from cohort.engine import CODES
 from cohort.population import PopulationError
-from cohort.simulate import SimulationError, check_failures, simulate
+from cohort.simulation import SimulationError, check_failures, simulate
 from cohort.store import sidecar
 from cohort.trial import MEAN
 
@@ -114,9 +114,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import polars as pl
-from cohort import simulate, store
+from cohort import store
 from cohort.study import read_study
-from cohort.simulate import simulate
+from cohort.simulation import simulate
 
 study = read_study(sys.argv[1])
 study = study.model_copy(update={"arms": {n: study.arms[n].model_copy(update={"n": 20}) for n in sys.argv[4:]}})
@@ -147,7 +147,7 @@ def test_any_number_of_workers_gives_the_same_bits(study, company, parameters, r
 
 
 def test_what_a_worker_runs_lives_in_the_package():
-    assert room._task.__module__ == "cohort.simulate"
+    assert room._task.__module__ == "cohort.simulation"
 
 
 def test_a_patient_who_fails_is_a_row_with_a_reason_and_nobody_elses_bits_change(study, company, parameters, reference):

@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from cohort.dosing import events
 from cohort.engine import solve
@@ -37,6 +36,8 @@ class CalibrationError(RuntimeError):
 def representative(model: Model, people: pl.DataFrame, n: int, seed: int) -> tuple[Any, dict[str, np.ndarray]]:
     """n quasi-random patients [2]: covariates of real rows of `people`, evenly along their main axis of variation, and
     standard normals per random effect. Returns Covariates of (n,) and effects of (n,)."""
+    from scipy.stats import qmc
+
     fields = model.covariates.fields()
     columns = {
         name: people[name].cast(pl.Enum(meta["levels"])).to_physical().to_numpy().astype(float)

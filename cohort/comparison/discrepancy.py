@@ -1,18 +1,20 @@
 """How far a real trial is from the model: one difference that its arms share, and one of each arm beside it.
 
     observed_k ~ Normal(mu_k, SE_k²),  mu_k = theta_k + trial + arm_k,
-    theta ~ MVN(predicted mean, predicted covariance),  trial ~ Normal(0, discrepancy²),  arm_k ~ Normal(0, arm_discrepancy²)
+    theta ~ MVN(predicted mean and covariance),  trial ~ Normal(0, discrepancy²),  arm_k ~ Normal(0, arm_discrepancy²)
 
 Arms of one trial are no replicates, so the shared part stays as uncertain as one trial leaves it. The same model is
 written for NumPyro and for PyMC.
 """
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 
-from cohort.compare.predict import ArmPrediction
+from cohort.comparison.predict import ArmPrediction
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class ComparisonError(RuntimeError):
@@ -26,7 +28,9 @@ def moments(predictions: list[ArmPrediction]) -> tuple[np.ndarray, np.ndarray]:
     return theta.mean(axis=1), np.linalg.cholesky(covariance + 1e-9 * np.trace(covariance) * np.eye(len(theta)))
 
 
-def exact(mean: np.ndarray, factor: np.ndarray, y: np.ndarray, se: np.ndarray, trial: float, arm: float) -> dict[str, Any]:
+def exact(
+    mean: np.ndarray, factor: np.ndarray, y: np.ndarray, se: np.ndarray, trial: float, arm: float
+) -> dict[str, Any]:
     """The posterior in closed form: everything is normal. Returns mean and SD of the shared part and of each mu."""
     k = len(y)
     prior = factor @ factor.T + trial**2 * np.ones((k, k)) + arm**2 * np.eye(k)
@@ -50,14 +54,14 @@ def fit(
     seed: int,
     engine: Literal["numpyro", "pymc"] = "numpyro",
     draws: int = 1000,
-) -> xr.DataTree:
-    """Posterior of `trial`, `arm_k` and `mu` by NUTS. Errors: ComparisonError if R-hat > 1.01 or a transition diverged."""
+) -> "xr.DataTree":
+    """Posterior of `trial`, `own` and `mu` by NUTS. Errors: ComparisonError if R-hat > 1.01 or one diverged."""
     mean, factor = moments(predictions)
     sample = {"numpyro": _numpyro, "pymc": _pymc}[engine]
     tree = sample(arms, mean, factor, y, se, trial, arm, seed, draws)
-    import arviz as az
+    from arviz_stats import summary
 
-    r_hat = float(az.summary(tree, var_names=["trial", "mu"], kind="diagnostics", round_to="none")["r_hat"].max())
+    r_hat = float(summary(tree, var_names=["trial", "mu"], kind="diagnostics", round_to="none")["r_hat"].max())
     diverged = int(tree["sample_stats"]["diverging"].values.sum())
     if not r_hat <= 1.01 or diverged:
         raise ComparisonError(f"the comparison did not converge: R-hat {r_hat:.3f}, {diverged} transitions diverged")
@@ -65,12 +69,14 @@ def fit(
     return tree
 
 
-def _numpyro(arms: Any, mean: Any, factor: Any, y: Any, se: Any, trial: float, arm: float, seed: int, draws: int) -> Any:
-    import arviz as az
+def _numpyro(
+    arms: Any, mean: Any, factor: Any, y: Any, se: Any, trial: float, arm: float, seed: int, draws: int
+) -> Any:
     import jax
     import jax.numpy as jnp
     import numpyro
     import numpyro.distributions as dist
+    from arviz_base import from_numpyro
     from numpyro.infer import MCMC, NUTS
 
     def model() -> None:
@@ -81,9 +87,11 @@ def _numpyro(arms: Any, mean: Any, factor: Any, y: Any, se: Any, trial: float, a
         mu = numpyro.deterministic("mu", jnp.asarray(mean) + jnp.asarray(factor) @ theta + shared + own)
         numpyro.sample("observed", dist.Normal(mu, jnp.asarray(se)), obs=jnp.asarray(y))
 
-    mcmc = MCMC(NUTS(model), num_warmup=draws, num_samples=draws, num_chains=4, chain_method="parallel", progress_bar=False)
+    mcmc = MCMC(
+        NUTS(model), num_warmup=draws, num_samples=draws, num_chains=4, chain_method="parallel", progress_bar=False
+    )
     mcmc.run(jax.random.key(seed))
-    return az.from_numpyro(mcmc, coords={"arm": arms}, dims={"mu": ["arm"], "own": ["arm"], "observed": ["arm"]})
+    return from_numpyro(mcmc, coords={"arm": arms}, dims={"mu": ["arm"], "own": ["arm"], "observed": ["arm"]})
 
 
 def _pymc(arms: Any, mean: Any, factor: Any, y: Any, se: Any, trial: float, arm: float, seed: int, draws: int) -> Any:

@@ -2,22 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import xarray as xr
-from scipy import stats
+import scipy
 
 from cohort import evidence
-from cohort.calibrate import fitness
-from cohort.calibrate.fit import Data, fitted, observed, priors, probability, run_nuts
-from cohort.calibrate.response import CalibrationError as CalibrationError, response
+from cohort.calibration import fitness
+from cohort.calibration.fit import Data, fitted, observed, priors, probability, run, sampler
+from cohort.calibration.response import CalibrationError as CalibrationError
+from cohort.calibration.response import response
 from cohort.library import load
 from cohort.model import Model
 from cohort.record import canonical, digest, file_digest, plain
 from cohort.study import Study, fingerprint
 from cohort.trial import MEAN
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def calibrate(
@@ -26,9 +29,8 @@ def calibrate(
     *,
     outcomes: pl.DataFrame | None = None,
     model: Model | None = None,
-    progress: bool = False,
     leave_one_out: bool = True,
-) -> xr.DataTree:
+) -> "xr.DataTree":
     """Fit the study's parameters to its calibration evidence by NUTS.
 
     people: the population whose covariates the arms' means are taken over. Returns an ArviZ DataTree (`posterior` with
@@ -44,8 +46,9 @@ def calibrate(
     outcomes = pl.concat([evidence.read(f) for f in files]) if outcomes is None else outcomes
     data = observed(study, outcomes)
     endpoint = response(study, people, model, plan.subjects, plan.step.to(model.time))
-    sampler = {"chains": plan.chains, "warmup": plan.warmup, "draws": plan.draws}
-    mcmc = run_nuts(probability(study, model, endpoint, data), study.seed, **sampler, progress=progress)
+    inference = probability(study, model, endpoint, data)
+    measured = np.isfinite(data.mean)
+    mcmc = run(sampler(inference, chains=plan.chains, warmup=plan.warmup, draws=plan.draws), study.seed, measured)
     posterior = _tree(mcmc, study, data, partial(fitted, study, model, endpoint, data))
     calibrated = priors(study, model)
     found = fitness.diagnostics(posterior, list(calibrated))
@@ -54,9 +57,14 @@ def calibrate(
             f"{study.path}: the calibration did not converge: {'; '.join(wrong)}. Nothing was written"
         )
 
+    # Without one arm the posterior is close by: chains go on from where they are, with the steps they have adapted.
+    shorter = sampler(inference, chains=plan.chains, warmup=plan.warmup, draws=300)
+    shorter.post_warmup_state = mcmc.last_state
+
     def refit(arm: int) -> np.ndarray:
-        left = run_nuts(probability(study, model, endpoint, data, left_out=arm), study.seed, **sampler).get_samples()
-        return fitted(study, model, endpoint, data, _natural(left))["arm_mean"][:, arm]
+        left = run(shorter, study.seed, measured & (np.arange(len(measured)) != arm)).get_samples(group_by_chain=True)
+        settled = {k: v[:, 100:].ravel() for k, v in _natural(left).items()}
+        return fitted(study, model, endpoint, data, settled)["arm_mean"][:, arm]
 
     summary: dict[str, Any] = {
         "diagnostics": found,
@@ -86,16 +94,16 @@ def _natural(samples: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {k: np.asarray(v) for k, v in samples.items() if not k.endswith("|standard")}
 
 
-def _tree(mcmc: Any, study: Study, data: Data, fitted: Callable[..., dict[str, np.ndarray]]) -> xr.DataTree:
-    import arviz as az
+def _tree(mcmc: Any, study: Study, data: Data, fitted: Callable[..., dict[str, np.ndarray]]) -> "xr.DataTree":
+    from arviz_base import from_dict
 
     draws = _natural(mcmc.get_samples(group_by_chain=True))
     shape = next(iter(draws.values())).shape
     made = fitted({k: v.ravel() for k, v in draws.items()})
     made = {k: v.reshape(*shape, -1) for k, v in made.items()}
     extra = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
-    log_likelihood = {"mean": stats.norm.logpdf(data.mean, made["arm_mean"], data.se)}
-    return az.from_dict(
+    log_likelihood = {"mean": scipy.stats.norm.logpdf(data.mean, made["arm_mean"], data.se)}
+    return from_dict(
         {
             "posterior": draws | made,
             "sample_stats": extra,
@@ -107,7 +115,7 @@ def _tree(mcmc: Any, study: Study, data: Data, fitted: Callable[..., dict[str, n
     )
 
 
-def _groups(posterior: xr.DataTree, data: Data) -> list[dict[str, Any]]:
+def _groups(posterior: "xr.DataTree", data: Data) -> list[dict[str, Any]]:
     fitted = posterior["posterior"]["group_sd"].values.reshape(-1, len(data.sd))
     return [
         {"group": g, "observed": float(sd), "df": float(df), "fitted": float(f.mean()), "sd": float(f.std())}
@@ -115,7 +123,7 @@ def _groups(posterior: xr.DataTree, data: Data) -> list[dict[str, Any]]:
     ]
 
 
-def _counts(posterior: xr.DataTree, data: Data) -> list[dict[str, Any]]:
+def _counts(posterior: "xr.DataTree", data: Data) -> list[dict[str, Any]]:
     """Fitted probability of each event, on placebo and on the drug, beside the counts."""
     rows = []
     for event, (n, events, drug) in data.counts.items():
@@ -138,7 +146,7 @@ def _counts(posterior: xr.DataTree, data: Data) -> list[dict[str, Any]]:
     return rows
 
 
-def parameter_draws(study: Study, model: Model, posterior: xr.DataTree | None) -> pl.DataFrame:
+def parameter_draws(study: Study, model: Model, posterior: "xr.DataTree | None") -> pl.DataFrame:
     """What `simulate` varies over: draw 0 the posterior mean, then the study's number of draws, evenly spaced through
     the chains. Without a posterior, the model's own values, known exactly."""
     typical = model.typical()

@@ -1,16 +1,17 @@
 """How a calibration fits, and what it learnt: a fit is judged as a fit, never as a validation."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import xarray as xr
-from arviz_stats.base import array_stats
-from scipy import stats
+import scipy
 
-from cohort.calibrate.fit import MAX_RHAT, Data
+from cohort.calibration.fit import MAX_RHAT, Data
 from cohort.study import Prior, Study
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FROM_THE_PRIOR = 0.8  # posterior SD over prior SD above which a parameter is labelled so
 KHAT = 0.7  # above this, importance weights do not stand for a posterior without the arm
@@ -27,7 +28,7 @@ def prior_sd(prior: Prior) -> float:
     return prior.arguments[1]
 
 
-def contraction(posterior: xr.DataTree, priors: dict[str, Prior]) -> pl.DataFrame:
+def contraction(posterior: "xr.DataTree", priors: dict[str, Prior]) -> pl.DataFrame:
     """Per parameter: posterior mean and SD, prior SD on the same scale, their ratio, and whether the prior speaks."""
     rows = []
     for name, prior in priors.items():
@@ -49,11 +50,11 @@ def contraction(posterior: xr.DataTree, priors: dict[str, Prior]) -> pl.DataFram
     return pl.DataFrame(rows)
 
 
-def diagnostics(posterior: xr.DataTree, names: list[str]) -> dict[str, float]:
+def diagnostics(posterior: "xr.DataTree", names: list[str]) -> dict[str, float]:
     """Largest R-hat, smallest bulk and tail effective sample size, divergences, smallest BFMI."""
-    import arviz as az
+    from arviz_stats import summary
 
-    table = az.summary(posterior, var_names=names, kind="diagnostics", round_to="none")
+    table = summary(posterior, var_names=names, kind="diagnostics", round_to="none")
     energy = posterior["sample_stats"]["energy"].values
     bfmi = (np.diff(energy, axis=1) ** 2).mean(axis=1) / energy.var(axis=1)
     return {
@@ -75,16 +76,18 @@ def reasons_to_refuse(found: dict[str, float]) -> list[str]:
     return wrong
 
 
-def leave_one_out(posterior: xr.DataTree, data: Data, refit: Any) -> pl.DataFrame:
+def leave_one_out(posterior: "xr.DataTree", data: Data, refit: Any) -> pl.DataFrame:
     """Each arm predicted from the others: by Pareto-smoothed weights where they hold, by `refit(arm)` where not.
 
     Returns per arm position: khat, refitted, mean and SD of the arm's mean without it, and z of the observation
     (SD and SE together).
     """
+    from arviz_stats.base import array_stats
+
     means = posterior["posterior"]["arm_mean"].values.reshape(-1, len(data.mean))
     rows = []
     for i in np.flatnonzero(np.isfinite(data.mean)):
-        log_likelihood = stats.norm.logpdf(data.mean[i], means[:, i], data.se[i])
+        log_likelihood = scipy.stats.norm.logpdf(data.mean[i], means[:, i], data.se[i])
         log_weights, khat = array_stats.psislw(log_likelihood)
         refitted = not float(khat) <= KHAT
         draws, weights = (refit(int(i)), None) if refitted else (means[:, i], np.exp(log_weights - log_weights.max()))
@@ -98,7 +101,7 @@ def leave_one_out(posterior: xr.DataTree, data: Data, refit: Any) -> pl.DataFram
 
 
 def fit_of_arms(
-    study: Study, posterior: xr.DataTree, data: Data, loo: pl.DataFrame
+    study: Study, posterior: "xr.DataTree", data: Data, loo: pl.DataFrame
 ) -> tuple[pl.DataFrame, dict[str, float]]:
     """Per arm: observed, fitted, z = (observed - fitted)/SE, and the prediction from the other arms. Beside it the
     posterior predictive p of chi-square and the trends of the residuals with dose and between regimens."""
@@ -121,7 +124,7 @@ def fit_of_arms(
     summary = {
         "chi2": float(chi2.mean()),
         "arms": float(len(used)),
-        "p_chi2": float(stats.chi2.sf(chi2, len(used)).mean()),
+        "p_chi2": float(scipy.stats.chi2.sf(chi2, len(used)).mean()),
     }
     residual = data.mean - means.mean(axis=0)
     doses = np.array([arm.dose.to("mg") if arm.dose else 0.0 for arm in study.arms.values()])

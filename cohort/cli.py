@@ -1,0 +1,275 @@
+"""The command `cohort`: one short verb per step. Imports are lazy, for a pipeline starts some twenty of these."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from cohort.results import Results
+
+app = typer.Typer(
+    help="In-silico clinical trials: from a study file to a report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True, highlight=False)
+StudyFile = Annotated[Path, typer.Argument(help="a study file, such as config/studies/laplace.yaml")]
+ClusterName = Annotated[str, typer.Option(help="a file of config/cluster/, without .yaml")]
+Workers = Annotated[int | None, typer.Option(help="worker processes; the cluster file's number if not given")]
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Our own errors say what to do: printed as they are, with exit code 2. Any other is a defect, with its trace."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as e:
+        if not type(e).__module__.startswith("cohort."):
+            raise
+        console.print(str(e), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def opened(study: Path) -> "Results":
+    from cohort.results import open_results
+
+    return open_results(study)
+
+
+@contextlib.contextmanager
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar as a function of (done, of)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=not console.is_terminal) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
+
+
+@app.command()
+def check(target: Annotated[Path, typer.Argument(help="a study file (.yaml) or a model file (.py)")]) -> None:
+    """Read a study, or check the units of a model; say everything that is wrong."""
+    with refusals():
+        if target.suffix == ".py":
+            from cohort.library import from_text, path_of
+            from cohort.trace import check_units
+
+            path = path_of(str(target))
+            wrong = check_units(from_text(str(path), path.read_text()), str(path))
+            if wrong:
+                console.print("\n".join(wrong), style="red", markup=False, soft_wrap=True)
+                raise typer.Exit(2)
+            print(f"{path}: units agree")
+        else:
+            from cohort.study import fingerprint, read_study
+
+            study = read_study(target)
+            patients = sum(arm.n for arm in study.arms.values())
+            print(f"{target}: {len(study.arms)} arms, {patients} patients planned, {fingerprint(study)[:12]}")
+
+
+@app.command()
+def population(study: StudyFile) -> None:
+    """Make the virtual people and screen them against the criteria."""
+    with refusals():
+        from cohort.population import sample_population
+        from cohort.record import canonical
+        from cohort.store import write_table, write_text
+
+        results = opened(study)
+        screening = sample_population(results.study)
+        write_table(results.population_file, screening.people)
+        counts = {"screened": screening.screened, "enrolled": screening.people.height, "excluded": screening.excluded}
+        write_text(results.attrition_file, canonical(counts))
+        results.audit.append("population", study=results.study.name, **counts)
+        print(f"{results.population_file}: {screening.people.height} of {screening.screened} screened")
+
+
+@app.command()
+def calibrate(study: StudyFile) -> None:
+    """Fit the model's parameters to the calibration evidence."""
+    with refusals():
+        from cohort import calibrate as run
+        from cohort.record import file_digest
+        from cohort.store import write
+
+        results = opened(study)
+        people = results.population
+        for name, use in results.study.evidence.items():
+            if use.use == "calibration":
+                sha = file_digest(results.study.root / use.file)
+                results.audit.append("outcomes opened", evidence=name, use=use.use, file=str(use.file), sha256=sha)
+        with console.status("calibrating: NUTS, about half a minute"):
+            posterior = run(results.study, people)
+        write(results.folder / "posterior.nc", posterior.to_netcdf)
+        results.audit.append("calibrated", posterior=file_digest(results.folder / "posterior.nc"))
+        print(f"{results.folder / 'posterior.nc'}: {posterior['posterior'].sizes['draw']} draws a chain")
+
+
+@app.command()
+def simulate(
+    study: StudyFile,
+    cluster: ClusterName = "local",
+    workers: Workers = None,
+    chunk: Annotated[int | None, typer.Option(help="patients a task; results do not depend on it")] = None,
+) -> None:
+    """Run every patient through every arm, at the posterior mean and under each parameter draw."""
+    with refusals():
+        from cohort import cluster as clusters
+        from cohort.calibration import parameter_draws
+        from cohort.library import load
+        from cohort.simulation import CHUNK, check_failures
+        from cohort.simulation import simulate as run
+        from cohort.store import write_table
+
+        results = opened(study)
+        people, posterior = results.population, results.posterior
+        model = load(results.study.model, results.study.path.parent)
+        parameters = parameter_draws(results.study, model, posterior)
+        where = clusters.read_cluster(results.study.root / "config" / "cluster" / f"{cluster}.yaml")
+        where = where.model_copy(update={"workers": workers}) if workers else where
+        with clusters.client(where) as client, bar(f"simulating {results.study.name}") as progress:
+            visits = run(
+                results.study,
+                people,
+                parameters,
+                client=client,
+                state=results.folder / "state",
+                chunk=chunk or CHUNK,
+                progress=progress,
+            )
+        check_failures(results.study, visits)
+        write_table(results.parameters_file, parameters)
+        for (arm,), rows in visits.partition_by("arm", as_dict=True).items():
+            write_table(results.arm_file(str(arm)), rows)
+        lanes = visits.height // len(results.study.visits)
+        failed = int(visits.filter(visits["code"] > 0).height / len(results.study.visits))
+        results.audit.append("simulated", patients=lanes, failed=failed)
+        print(f"{results.folder / 'arms'}: {lanes} patients simulated, {failed} failed")
+
+
+@app.command()
+def trial(study: StudyFile) -> None:
+    """Turn the simulated courses into virtual trials: allocation, measurement, dropout."""
+    with refusals():
+        from cohort.library import load
+        from cohort.store import write_table
+        from cohort.trial import analysis_set
+
+        results = opened(study)
+        model = load(results.study.model, results.study.path.parent)
+        table = analysis_set(results.study, model, results.visits, results.parameters)
+        write_table(results.trial_file, table)
+        results.audit.append("trials", draws=results.study.analysis.draws)
+        print(f"{results.trial_file}: {results.study.analysis.draws} virtual trials")
+
+
+def _predictions(results: "Results") -> tuple[Any, dict[str, Any]]:
+    from cohort.comparison import predict
+
+    posterior = results.posterior
+    attrs = {} if posterior is None else posterior.attrs
+    return predict(results.study, results.trial, results.parameters), attrs
+
+
+@app.command()
+def register(study: StudyFile) -> None:
+    """Write the predictions of a study to config/registered/, to be committed before its outcomes are read."""
+    with refusals():
+        import json
+
+        from cohort.comparison import register as record
+        from cohort.comparison import registered_path
+        from cohort.store import write_text
+
+        results = opened(study)
+        predictions, attrs = _predictions(results)
+        path = registered_path(results.study)
+        write_text(path, json.dumps(record(results.study, predictions, attrs), indent=1, sort_keys=True) + "\n")
+        results.audit.append("registered", file=path.name, predictions=predictions.hash())
+        print(f"{path}: commit it before the outcomes are opened")
+
+
+@app.command()
+def compare(study: StudyFile) -> None:
+    """Freeze the predictions, open the outcomes, and set them side by side."""
+    with refusals():
+        from cohort.comparison import compare as run
+        from cohort.record import file_digest
+        from cohort.store import write
+
+        results = opened(study)
+        predictions, attrs = _predictions(results)
+        tree = run(results.study, predictions, results.visits, results.trial, attrs, audit=results.audit)
+        write(results.comparison_file, tree.to_netcdf)
+        results.audit.append("compared", comparison=file_digest(results.comparison_file))
+        print(results.comparison_file)
+
+
+@app.command()
+def report(study: StudyFile) -> None:
+    """Write the report: one HTML file that needs no network."""
+    with refusals():
+        from cohort.record import file_digest
+        from cohort.report import report as run
+        from cohort.store import write_text
+
+        results = opened(study)
+        write_text(results.report_file, run(results))
+        results.audit.append("report", report=file_digest(results.report_file))
+        print(results.report_file)
+
+
+@app.command()
+def run(
+    names: Annotated[list[str] | None, typer.Argument(help="names of studies in config/studies/; all if none")] = None,
+    cores: Annotated[int | None, typer.Option(help="cores of this machine to use; all if not given")] = None,
+    cluster: ClusterName = "local",
+) -> None:
+    """Run studies end to end through Snakemake, then print what was predicted and observed."""
+    known = sorted(p.stem for p in Path("config/studies").glob("*.yaml"))
+    unknown = [n for n in names or [] if n not in known]
+    if unknown or not known:
+        where = "no study file in config/studies/; run this in the project's folder"
+        message = f"no study {', '.join(unknown)}; there are: {', '.join(known)}" if known else where
+        console.print(message, style="red")
+        raise typer.Exit(2)
+    with refusals():
+        from cohort.study import read_study
+
+        for name in names or known:
+            read_study(Path("config/studies") / f"{name}.yaml")
+    targets = [f"results/{name}/report.html" for name in names or known]
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores or os.cpu_count() or 1), "--rerun-incomplete"]
+    command += ["--quiet", "rules", "host", "progress", "--config", f"cluster={cluster}", "--", *targets]
+    # Rules call `cohort` by name: the one beside this Python.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    # What is compiled once serves every later step; it loads to the same bits.
+    compiled = {"JAX_COMPILATION_CACHE_DIR": str(Path("results/.compiled").resolve())} | os.environ
+    done = subprocess.run(command, env=compiled | {"PATH": path})
+    if done.returncode:
+        console.print("the run stopped; the messages above and results/<study>/log/ say why", style="red")
+        raise typer.Exit(1)
+    show(names or known)
+
+
+@app.command()
+def show(names: Annotated[list[str] | None, typer.Argument(help="names of studies; all if none")] = None) -> None:
+    """Print what was predicted and observed, arm by arm."""
+    with refusals():
+        from cohort.report.terminal import print_summary
+        from cohort.results import open_results
+
+        known = sorted(p.stem for p in Path("config/studies").glob("*.yaml"))
+        print_summary([open_results(name) for name in names or known])
+
+
+if __name__ == "__main__":
+    app()
