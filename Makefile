@@ -1,16 +1,19 @@
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help trial study test test-slow format lock clean setup
+.PHONY: help trial study sensitivity test test-slow format lock clean setup
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 trial: setup ## run every study, end to end
 	$(BIN)/cohort run
 
 study: setup ## run one study: make study NAME=laplace
 	$(BIN)/cohort run $(NAME)
+
+sensitivity: setup ## fit a calibration again under other assumptions: make sensitivity NAME=laplace
+	$(BIN)/cohort sensitivity config/studies/$(or $(NAME),laplace).yaml
 
 test: setup ## lint, types and quick tests
 	$(BIN)/ruff check

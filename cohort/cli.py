@@ -102,15 +102,46 @@ def calibrate(study: StudyFile) -> None:
 
         results = opened(study)
         people = results.population
-        for name, use in results.study.evidence.items():
-            if use.use == "calibration":
-                sha = file_digest(results.study.root / use.file)
-                results.audit.append("outcomes opened", evidence=name, use=use.use, file=str(use.file), sha256=sha)
+        _open_calibration(results)
         with console.status("calibrating: NUTS, about half a minute"):
             posterior = run(results.study, people)
         write(results.folder / "posterior.nc", posterior.to_netcdf)
         results.audit.append("calibrated", posterior=file_digest(results.folder / "posterior.nc"))
         print(f"{results.folder / 'posterior.nc'}: {posterior['posterior'].sizes['draw']} draws a chain")
+
+
+def _open_calibration(results: "Results") -> None:
+    from cohort.record import file_digest
+
+    for name, use in results.study.evidence.items():
+        if use.use == "calibration":
+            sha = file_digest(results.study.root / use.file)
+            results.audit.append("outcomes opened", evidence=name, use=use.use, file=str(use.file), sha256=sha)
+
+
+@app.command()
+def sensitivity(study: StudyFile) -> None:
+    """Fit again under other assumptions, a minute each, and say how far every parameter moves."""
+    with refusals():
+        from cohort.calibration import CalibrationError
+        from cohort.calibration.sensitivity import sensitivity as run
+        from cohort.record import canonical, file_digest
+        from cohort.store import write_text
+
+        results = opened(study)
+        if results.study.calibration is None:
+            raise CalibrationError(f"{study}: there is no calibration section; nothing to vary")
+        people, base = results.population, results.posterior
+        _open_calibration(results)
+        with bar(f"varying the assumptions of {results.study.name}") as progress:
+            found = run(results.study, people, base, progress=progress)
+        write_text(results.sensitivity_file, canonical(found))
+        results.audit.append("sensitivity", sensitivity=file_digest(results.sensitivity_file))
+        for variant in found["variants"]:
+            moved = max(variant["parameters"], key=lambda row: abs(row["shift"]), default=None)
+            most = f"{moved['parameter']} moves most, by {moved['shift']:+.2f} SD" if moved else variant["refused"]
+            print(f"{variant['label']}: {most}")
+        print(results.sensitivity_file)
 
 
 @app.command()

@@ -60,6 +60,10 @@ class Results:
         return self.folder / "comparison.nc"
 
     @property
+    def sensitivity_file(self) -> Path:
+        return self.folder / "sensitivity.json"
+
+    @property
     def report_file(self) -> Path:
         return self.folder / "report.html"
 
@@ -108,6 +112,11 @@ class Results:
     def calibration(self) -> dict[str, Any] | None:
         """The tables of the calibration this study rests on, its own or another's."""
         return None if self.posterior is None else json.loads(self.posterior.attrs["summary"])
+
+    @cached_property
+    def sensitivity(self) -> dict[str, Any] | None:
+        """The calibration under other assumptions; None where `cohort sensitivity` has not been run."""
+        return json.loads(self.sensitivity_file.read_text()) if self.sensitivity_file.is_file() else None
 
     def _there(self, path: Path, verb: str, study: str | None = None) -> Path:
         if not path.is_file():

@@ -30,13 +30,14 @@ def calibrate(
     outcomes: pl.DataFrame | None = None,
     model: Model | None = None,
     leave_one_out: bool = True,
+    apart: float = 0.0,
 ) -> "xr.DataTree":
     """Fit the study's parameters to its calibration evidence by NUTS.
 
     people: the population whose covariates the arms' means are taken over. Returns an ArviZ DataTree (`posterior` with
     every calibrated value in the model's units, `arm_mean`, `group_sd`; `sample_stats`; `log_likelihood`), with the fit
     and the hashes of what went in among its attributes. Errors: CalibrationError if R-hat > 1.01 or a transition
-    diverged: such a posterior is not returned.
+    diverged: such a posterior is not returned. `apart`: as `probability` takes it.
     """
     plan = study.calibration
     if plan is None:
@@ -46,7 +47,7 @@ def calibrate(
     outcomes = pl.concat([evidence.read(f) for f in files]) if outcomes is None else outcomes
     data = observed(study, outcomes)
     endpoint = response(study, people, model, plan.subjects, plan.step.to(model.time))
-    inference = probability(study, model, endpoint, data)
+    inference = probability(study, model, endpoint, data, apart=apart)
     measured = np.isfinite(data.mean)
     mcmc = run(sampler(inference, chains=plan.chains, warmup=plan.warmup, draws=plan.draws), study.seed, measured)
     posterior = _tree(mcmc, study, data, partial(fitted, study, model, endpoint, data))
@@ -63,7 +64,7 @@ def calibrate(
 
     def refit(arm: int) -> np.ndarray:
         left = run(shorter, study.seed, measured & (np.arange(len(measured)) != arm)).get_samples(group_by_chain=True)
-        settled = {k: v[:, 100:].ravel() for k, v in _natural(left).items()}
+        settled = {k: v[:, 100:].reshape(-1, *v.shape[2:]) for k, v in _natural(left).items()}
         return fitted(study, model, endpoint, data, settled)["arm_mean"][:, arm]
 
     summary: dict[str, Any] = {
@@ -99,7 +100,7 @@ def _tree(mcmc: Any, study: Study, data: Data, fitted: Callable[..., dict[str, n
 
     draws = _natural(mcmc.get_samples(group_by_chain=True))
     shape = next(iter(draws.values())).shape
-    made = fitted({k: v.ravel() for k, v in draws.items()})
+    made = fitted({k: v.reshape(-1, *v.shape[2:]) for k, v in draws.items()})
     made = {k: v.reshape(*shape, -1) for k, v in made.items()}
     extra = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
     log_likelihood = {"mean": scipy.stats.norm.logpdf(data.mean, made["arm_mean"], data.se)}
@@ -111,7 +112,14 @@ def _tree(mcmc: Any, study: Study, data: Data, fitted: Callable[..., dict[str, n
             "observed_data": {"mean": data.mean, "se": data.se, "pooled_sd": data.sd},
         },
         coords={"arm": list(study.arms), "group": list(data.groups)},
-        dims={"arm_mean": ["arm"], "group_sd": ["group"], "mean": ["arm"], "se": ["arm"], "pooled_sd": ["group"]},
+        dims={
+            "arm_mean": ["arm"],
+            "group_sd": ["group"],
+            "offset": ["group"],
+            "mean": ["arm"],
+            "se": ["arm"],
+            "pooled_sd": ["group"],
+        },
     )
 
 

@@ -102,9 +102,12 @@ def priors(study: Study, model: Model) -> dict[str, Prior]:
 
 
 def probability(
-    study: Study, model: Model, endpoint: Callable[[Mapping[str, Any]], Any], data: Data
+    study: Study, model: Model, endpoint: Callable[[Mapping[str, Any]], Any], data: Data, *, apart: float = 0.0
 ) -> Callable[[Any], None]:
-    """The NumPyro model, a function of which arms' means are used: (arms,) of True and False."""
+    """The NumPyro model, a function of which arms' means are used: (arms,) of True and False.
+
+    `apart`: standard deviation, in the endpoint's unit, of a shift that the arms of one group share; none if 0.
+    """
     import numpyro
     import numpyro.distributions as dist
 
@@ -121,6 +124,9 @@ def probability(
             values[name] = numpyro.deterministic(name, transform(numpyro.sample(f"{name}|standard", standard)))
         course = endpoint(typical | {k: v for k, v in values.items() if k in typical})
         mean, structural = jnp.mean(course, axis=1), jnp.var(course, axis=1)
+        if apart:
+            standard = numpyro.sample("offset|standard", dist.Normal(jnp.zeros(len(data.groups)), 1.0).to_event(1))
+            mean = mean + numpyro.deterministic("offset", apart * standard) @ data.members
         with numpyro.plate("arm", len(y)), numpyro.handlers.mask(mask=used):
             numpyro.sample("mean", dist.Normal(mean, se), obs=y)
         if len(data.sd):
@@ -156,7 +162,8 @@ def fitted(
         course = endpoint(typical | {k: v for k, v in draw.items() if k in typical})
         within = sum(draw[name] ** 2 for name in residual)
         variance = pooled_variance(data, jnp.var(course, axis=1), within) if len(data.sd) else jnp.zeros(0)
-        return {"arm_mean": jnp.mean(course, axis=1), "group_sd": jnp.sqrt(variance)}
+        shift = draw["offset"] @ data.members if "offset" in draw else 0.0
+        return {"arm_mean": jnp.mean(course, axis=1) + shift, "group_sd": jnp.sqrt(variance)}
 
     return jax.device_get(jax.jit(lambda v: jax.lax.map(one, v))({k: jnp.asarray(v) for k, v in values.items()}))
 

@@ -88,7 +88,10 @@ def leave_one_out(posterior: "xr.DataTree", data: Data, refit: Any) -> pl.DataFr
     rows = []
     for i in np.flatnonzero(np.isfinite(data.mean)):
         log_likelihood = scipy.stats.norm.logpdf(data.mean[i], means[:, i], data.se[i])
-        log_weights, khat = array_stats.psislw(log_likelihood)
+        if np.ptp(log_likelihood) > 0:
+            log_weights, khat = array_stats.psislw(log_likelihood)
+        else:  # an arm whose mean nothing calibrated moves: without it the posterior is the same
+            log_weights, khat = np.zeros_like(log_likelihood), 0.0
         refitted = not float(khat) <= KHAT
         draws, weights = (refit(int(i)), None) if refitted else (means[:, i], np.exp(log_weights - log_weights.max()))
         mean = float(np.average(draws, weights=weights))
@@ -98,6 +101,12 @@ def leave_one_out(posterior: "xr.DataTree", data: Data, refit: Any) -> pl.DataFr
             {"position": int(i), "khat": float(khat), "refitted": refitted, "loo_mean": mean, "loo_sd": sd, "loo_z": z}
         )
     return pl.DataFrame(rows)
+
+
+def chi_square(means: np.ndarray, observed: np.ndarray, se: np.ndarray) -> tuple[float, float]:
+    """Posterior mean of the arms' chi-square, and its posterior predictive p. means: (draws, arms)."""
+    chi2 = np.nansum(((observed - means) / se) ** 2, axis=1)
+    return float(chi2.mean()), float(scipy.stats.chi2.sf(chi2, np.isfinite(observed).sum()).mean())
 
 
 def fit_of_arms(
@@ -120,12 +129,8 @@ def fit_of_arms(
             "z": z[used],
         }
     ).join(loo, on="position", how="left")
-    chi2 = np.nansum(((data.mean - means) / data.se) ** 2, axis=1)
-    summary = {
-        "chi2": float(chi2.mean()),
-        "arms": float(len(used)),
-        "p_chi2": float(scipy.stats.chi2.sf(chi2, len(used)).mean()),
-    }
+    chi2, p = chi_square(means, data.mean, data.se)
+    summary = {"chi2": chi2, "arms": float(len(used)), "p_chi2": p}
     residual = data.mean - means.mean(axis=0)
     doses = np.array([arm.dose.to("mg") if arm.dose else 0.0 for arm in study.arms.values()])
     for group, members in zip(data.groups, data.members > 0, strict=True):

@@ -71,7 +71,8 @@ class ArmPrediction:
 @dataclass(frozen=True)
 class Predictions:
     """Everything a study predicts. `means`: per endpoint and arm; `shares`: per yes-or-no endpoint and arm, the share
-    in each draw's trial on the true course; `risks`: per event, probability without and with drug under each draw, None if not modelled.
+    in each draw's trial on the true course; `risks`: per event, probability without and with drug under each draw, None
+    if not modelled.
     """
 
     means: dict[str, dict[str, ArmPrediction]]

@@ -1,0 +1,38 @@
+"""Dose against response: the predicted means with their intervals, the observed ones beside them."""
+
+from typing import Any
+
+from cohort.report.figures.style import OBSERVED, PREDICTED, grid, svg
+from cohort.study import Study
+
+
+def dose_response(study: Study, rows: list[dict[str, Any]], unit: str) -> str:
+    """rows: means of one endpoint, as the comparison lists them. A panel per dosing interval."""
+    intervals: dict[str, list[str]] = {}
+    for name, arm in study.arms.items():
+        if arm.dose is not None:
+            intervals.setdefault(f"every {arm.every}", []).append(name)
+    by_arm = {row["arm"]: row for row in rows if row["kind"] == "mean"}
+    figure, axes = grid(len(intervals), len(intervals), 3.2, sharey=True)
+    for axis, (label, arms) in zip(axes, intervals.items(), strict=True):
+        controls = sorted({c for a in arms if (c := study.arms[a].control)})
+        shown = [a for a in [*controls, *arms] if a in by_arm]
+        doses = [study.arms[a].dose.to("mg") if study.arms[a].dose else 0.0 for a in shown]  # type: ignore[union-attr]
+        step = max([*doses, 1.0]) * 0.022
+        for x, name in zip(doses, shown, strict=True):
+            row = by_arm[name]
+            low, high, centre = row["low_0.95"], row["high_0.95"], row["predicted"]
+            axis.plot([x - step] * 2, [low, high], color=PREDICTED, alpha=0.3, lw=5, solid_capstyle="butt")
+            spread = 1.96 * row["predicted_sd"]
+            axis.plot([x - step] * 2, [centre - spread, centre + spread], color=PREDICTED, lw=2)
+            axis.plot(x - step, centre, "o", color=PREDICTED, ms=5)
+            axis.errorbar(x + step, row["observed"], 1.96 * row["se"], fmt="D", color=OBSERVED, ms=4.5, lw=1.5)
+        axis.axhline(0, color="#bbb", lw=0.8, zorder=0)
+        axis.set_title(label)
+        axis.set_xlabel("dose (mg)")
+        axis.set_xticks(sorted(set(doses)), [f"{d:g}" if d else "placebo" for d in sorted(set(doses))])
+    axes[0].set_ylabel(f"mean change at the last visit ({unit})")
+    axes[-1].plot([], [], "o", color=PREDICTED, label="predicted")
+    axes[-1].errorbar([], [], [], fmt="D", color=OBSERVED, label="observed, 95 % CI")
+    axes[-1].legend(loc="upper right")
+    return svg(figure, "Dose and response, predicted and observed")
