@@ -249,11 +249,15 @@ def report(study: StudyFile) -> None:
     """Write the report: one HTML file that needs no network."""
     with refusals():
         from cohort.record import file_digest
+        from cohort.report import figures
         from cohort.report import report as run
         from cohort.store import write_text
 
         results = opened(study)
-        write_text(results.report_file, run(results))
+        drawn = figures(results)
+        for name, figure in drawn.items():
+            write_text(results.folder / "figures" / f"{name}.svg", figure)
+        write_text(results.report_file, run(results, drawn))
         results.audit.append("report", report=file_digest(results.report_file))
         print(results.report_file)
 

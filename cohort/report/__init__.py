@@ -18,29 +18,41 @@ from cohort.results import Results
 from cohort.study import COLUMNS, fingerprint
 
 
-def report(results: Results) -> str:
-    """The page, as HTML text without scripts, fonts or anything else from elsewhere."""
+def figures(results: Results) -> dict[str, str]:
+    """The report's figures by name, as SVG text."""
     study, summary = results.study, results.summary
     model = load(study.model, study.path.parent)
     continuous = [n for n, e in study.endpoints.items() if e.kind == "course" and not model.endpoints[n].binary]
-    units = {c: u for c, u in COLUMNS.items() if isinstance(u, str)}
-    units |= {n: m["unit"] for n, m in model.covariates.fields().items() if not m["levels"]}
-    figures: dict[str, str] = {"population": population(study, results.population, units)}
+    drawn = {"population": population(study, results.population, _units(results))}
     for endpoint in continuous[:1]:
         rows = [row for row in summary.get("arms", []) if row["endpoint"] == endpoint]
         unit = model.endpoints[endpoint].unit
         if rows:
-            figures["dose_response"] = dose_response(study, rows, unit)
+            drawn["dose_response"] = dose_response(study, rows, unit)
         seen = {row["arm"]: (row["observed"], row["se"]) for row in rows if row["kind"] == "mean"}
-        figures["time_course"] = time_course(study, model, results.visits, endpoint, seen)
+        drawn["time_course"] = time_course(study, model, results.visits, endpoint, seen)
     if "borrowing" in summary:
-        figures["borrowing"] = borrowing(summary["borrowing"]["rows"], model.endpoints[continuous[0]].unit)
+        drawn["borrowing"] = borrowing(summary["borrowing"]["rows"], model.endpoints[continuous[0]].unit)
     calibration = results.calibration
-    own = study.calibration is not None
-    if calibration and own and results.posterior is not None:
-        figures["learning"] = learning(results.posterior, calibration["parameters"])
-        figures["fit"] = fit_of_arms(calibration["arms"])
-        figures["ranks"] = ranks(results.posterior, [row["parameter"] for row in calibration["parameters"]])
+    if calibration and study.calibration is not None and results.posterior is not None:
+        drawn["learning"] = learning(results.posterior, calibration["parameters"])
+        drawn["fit"] = fit_of_arms(calibration["arms"])
+        drawn["ranks"] = ranks(results.posterior, [row["parameter"] for row in calibration["parameters"]])
+    return drawn
+
+
+def _units(results: Results) -> dict[str, str]:
+    """Of each continuous column of the population."""
+    covariates = load(results.study.model, results.study.path.parent).covariates.fields()
+    units = {c: u for c, u in COLUMNS.items() if isinstance(u, str)}
+    return units | {n: m["unit"] for n, m in covariates.items() if not m["levels"]}
+
+
+def report(results: Results, drawn: dict[str, str]) -> str:
+    """The page, as HTML text without scripts, fonts or anything else from elsewhere. `drawn`: as `figures` returns."""
+    study, summary = results.study, results.summary
+    model = load(study.model, study.path.parent)
+    calibration, own = results.calibration, study.calibration is not None
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     page.filters |= {"arm": arm_label, "row_label": row_label, **tables.FILTERS}
     template = page.from_string(resources.files("cohort.report").joinpath("page.html").read_text("utf-8"))
@@ -48,17 +60,17 @@ def report(results: Results) -> str:
         study=study,
         summary=summary,
         model=model,
-        figures={name: jinja2.utils.markupsafe.Markup(figure) for name, figure in figures.items()},
+        figures={name: jinja2.utils.markupsafe.Markup(figure) for name, figure in drawn.items()},
         calibration=calibration,
         own=own,
         verdicts=tables.verdicts(study, summary),
         criteria=tables.attrition(study, results.attrition),
-        people=tables.people(results.population, units),
+        people=tables.people(results.population, _units(results)),
         failures=tables.failures(results.visits, len(study.visits), CODES),
         parameters=tables.model_parameters(model, calibration),
         outcomes=summary.get("outcomes", []),
         evidence_notes=tables.evidence_notes(summary),
-        sensitivity=getattr(results, "sensitivity", None) if own else None,
+        sensitivity=results.sensitivity if own else None,
         record={
             "study": fingerprint(study),
             "model": digest(model.text),
@@ -69,4 +81,4 @@ def report(results: Results) -> str:
     )
 
 
-__all__ = ["report"]
+__all__ = ["figures", "report"]
