@@ -53,9 +53,9 @@ rule simulate:
     input: study="config/studies/{study}.yaml", model=model_file, people="results/{study}/population.parquet", posterior=posterior
     output: directory("results/{study}/arms"), "results/{study}/parameters.parquet"
     log: "results/{study}/log/simulate.txt"
-    threads: workflow.cores
+    threads: max(1, workflow.cores // 2)  # starting up leaves cores idle: two studies at a time
     params: cluster=config.get("cluster", "local")
-    shell: "cohort simulate {input.study} --cluster {params.cluster:q} 2>&1 | tee {log}"
+    shell: "cohort simulate {input.study} --cluster {params.cluster:q} --workers {threads} 2>&1 | tee {log}"
 
 rule trial:
     input: study="config/studies/{study}.yaml", arms="results/{study}/arms", parameters="results/{study}/parameters.parquet"

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +40,10 @@ def opened(study: Path) -> "Results":
     from cohort.results import open_results
 
     return open_results(study)
+
+
+def say(results: "Results", text: str) -> None:
+    print(f"{results.study.name}: {text}", flush=True)
 
 
 @contextlib.contextmanager
@@ -89,7 +91,7 @@ def population(study: StudyFile) -> None:
         counts = {"screened": screening.screened, "enrolled": screening.people.height, "excluded": screening.excluded}
         write_text(results.attrition_file, canonical(counts))
         results.audit.append("population", study=results.study.name, **counts)
-        print(f"{results.population_file}: {screening.people.height} of {screening.screened} screened")
+        say(results, f"{screening.people.height} people enrolled of {screening.screened} screened")
 
 
 @app.command()
@@ -105,9 +107,10 @@ def calibrate(study: StudyFile) -> None:
         _open_calibration(results)
         with console.status("calibrating: NUTS, about half a minute"):
             posterior = run(results.study, people)
-        write(results.folder / "posterior.nc", posterior.to_netcdf)
-        results.audit.append("calibrated", posterior=file_digest(results.folder / "posterior.nc"))
-        print(f"{results.folder / 'posterior.nc'}: {posterior['posterior'].sizes['draw']} draws a chain")
+        write(results.posterior_file, posterior.to_netcdf)
+        results.audit.append("calibrated", posterior=file_digest(results.posterior_file))
+        sizes = posterior["posterior"].sizes
+        say(results, f"calibrated, {sizes['chain']} chains of {sizes['draw']} draws")
 
 
 def _open_calibration(results: "Results") -> None:
@@ -141,7 +144,7 @@ def sensitivity(study: StudyFile) -> None:
             moved = max(variant["parameters"], key=lambda row: abs(row["shift"]), default=None)
             most = f"{moved['parameter']} moves most, by {moved['shift']:+.2f} SD" if moved else variant["refused"]
             print(f"{variant['label']}: {most}")
-        print(results.sensitivity_file)
+        say(results, f"sensitivity in {os.path.relpath(results.sensitivity_file)}")
 
 
 @app.command()
@@ -183,7 +186,7 @@ def simulate(
         lanes = visits.height // len(results.study.visits)
         failed = int(visits.filter(visits["code"] > 0).height / len(results.study.visits))
         results.audit.append("simulated", patients=lanes, failed=failed)
-        print(f"{results.folder / 'arms'}: {lanes} patients simulated, {failed} failed")
+        say(results, f"{lanes} patients simulated, {failed} failed")
 
 
 @app.command()
@@ -199,7 +202,7 @@ def trial(study: StudyFile) -> None:
         table = analysis_set(results.study, model, results.visits, results.parameters)
         write_table(results.trial_file, table)
         results.audit.append("trials", draws=results.study.analysis.draws)
-        print(f"{results.trial_file}: {results.study.analysis.draws} virtual trials")
+        say(results, f"{results.study.analysis.draws} virtual trials")
 
 
 def _predictions(results: "Results") -> tuple[Any, dict[str, Any]]:
@@ -225,7 +228,7 @@ def register(study: StudyFile) -> None:
         path = registered_path(results.study)
         write_text(path, json.dumps(record(results.study, predictions, attrs), indent=1, sort_keys=True) + "\n")
         results.audit.append("registered", file=path.name, predictions=predictions.hash())
-        print(f"{path}: commit it before the outcomes are opened")
+        say(results, f"registered in {os.path.relpath(path)}; commit it before the outcomes are opened")
 
 
 @app.command()
@@ -241,7 +244,7 @@ def compare(study: StudyFile) -> None:
         tree = run(results.study, predictions, results.visits, results.trial, attrs, audit=results.audit)
         write(results.comparison_file, tree.to_netcdf)
         results.audit.append("compared", comparison=file_digest(results.comparison_file))
-        print(results.comparison_file)
+        say(results, "compared")
 
 
 @app.command()
@@ -259,7 +262,7 @@ def report(study: StudyFile) -> None:
             write_text(results.folder / "figures" / f"{name}.svg", figure)
         write_text(results.report_file, run(results, drawn))
         results.audit.append("report", report=file_digest(results.report_file))
-        print(results.report_file)
+        say(results, f"report in {os.path.relpath(results.report_file)}")
 
 
 @app.command()
@@ -281,17 +284,10 @@ def run(
 
         for name in names or known:
             read_study(Path("config/studies") / f"{name}.yaml")
-    targets = [f"results/{name}/report.html" for name in names or known]
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores or os.cpu_count() or 1), "--rerun-incomplete"]
-    command += ["--quiet", "rules", "host", "progress", "--config", f"cluster={cluster}", "--", *targets]
-    # Rules call `cohort` by name: the one beside this Python.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    # What is compiled once serves every later step; it loads to the same bits.
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(Path("results/.compiled").resolve())} | os.environ
-    done = subprocess.run(command, env=compiled | {"PATH": path})
-    if done.returncode:
-        console.print("the run stopped; the messages above and results/<study>/log/ say why", style="red")
-        raise typer.Exit(1)
+    with refusals(), bar("running") as progress:
+        from cohort.pipeline import run as pipeline
+
+        pipeline(names or known, cores=cores, cluster=cluster, say=console.print, progress=progress)
     show(names or known)
 
 

@@ -1,0 +1,49 @@
+"""All steps of some studies through Snakemake, with its talk reduced to a progress bar and what the steps say."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+STEPS = re.compile(r"(\d+) of (\d+) steps")
+
+
+class PipelineError(RuntimeError):
+    """A run that stopped; the message holds the end of what was said."""
+
+
+def run(
+    names: list[str],
+    *,
+    cores: int | None,
+    cluster: str,
+    say: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Make the reports of these studies. `say` gets the lines of the steps. Errors: PipelineError."""
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores or os.cpu_count() or 1), "--rerun-incomplete"]
+    command += ["--nocolor", "--config", f"cluster={cluster}", "--", *(f"results/{name}/report.html" for name in names)]
+    environment = {
+        # What is compiled once serves every later step; it loads to the same bits.
+        "JAX_COMPILATION_CACHE_DIR": str(Path("results/.compiled").resolve()),
+        **os.environ,
+        # Rules call `cohort` by name: the one beside this Python.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    steps = tuple(f"{path.stem}: " for path in Path("config/studies").glob("*.yaml"))
+    heard: list[str] = []
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            heard.append(line.rstrip())
+            if line.startswith(steps):
+                say(line.rstrip())
+            elif match := STEPS.search(line):
+                progress(int(match[1]), int(match[2]))
+    if process.returncode:
+        said = "\n".join(heard[-40:])
+        raise PipelineError(f"{said}\n\nThe run stopped; the lines above and results/<study>/log/ say why.")

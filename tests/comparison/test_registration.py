@@ -1,0 +1,127 @@
+"""What was written down before the outcomes were opened, and what counts as the same."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from cohort.comparison import (
+    ArmPrediction,
+    ComparisonError,
+    Predictions,
+    record,
+    register,
+    registered_path,
+    standing,
+)
+from cohort.study import read_study
+
+ATTRS = {"study": "laplace", "study_hash": "a", "model_hash": "b", "evidence_hash": "c", "summary": "{}"}
+
+
+@pytest.fixture
+def study(root, tmp_path):
+    return read_study(root / "config/studies/mendel.yaml").model_copy(update={"root": tmp_path})
+
+
+def made(study, shift: float = 0.0) -> Predictions:
+    """64 draws with an SD of 2 between them: the simulation error of the mean is 0.25."""
+    draws = np.random.default_rng(1).standard_normal(64)
+    draws = (draws - draws.mean()) / draws.std(ddof=1)
+    arms = {
+        name: ArmPrediction(shift - 7.0 * k + 2 * draws, np.full(64, 20.0), np.full(64, 45.0), np.zeros(64))
+        for k, name in enumerate(study.arms)
+    }
+    return Predictions({"ldl_change": arms}, {}, {"treatment_related_ae": None})
+
+
+@pytest.fixture
+def written(study):
+    path = registered_path(study)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(register(study, made(study), ATTRS)))
+    return path
+
+
+def test_the_same_predictions_are_registered(study, written):
+    found = standing(study, record(study, made(study), ATTRS))
+    assert (found["status"], found["reasons"]) == ("registered", [])
+    assert found["identical"]
+    assert found["largest_difference"] == 0.0
+    assert found["file"] == "mendel.json"
+
+
+def test_predictions_within_simulation_error_are_registered_and_not_identical(study, written):
+    found = standing(study, record(study, made(study, 0.5), ATTRS))
+    assert found["status"] == "registered"
+    assert not found["identical"]
+    assert found["largest_difference"] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_other_predictions_are_post_hoc(study, written):
+    found = standing(study, record(study, made(study, 2.0), ATTRS))  # 4 √2 times 0.25 is 1.41
+    assert found["status"] == "post hoc"
+    assert f"ldl_change, {next(iter(study.arms))}: registered 0.00, now 2.00" in found["reasons"]
+
+
+def test_nothing_written_down_is_post_hoc(study):
+    found = standing(study, record(study, made(study), ATTRS))
+    assert found["status"] == "post hoc"
+    assert found["reasons"] == ["there is no mendel.json in config/registered/"]
+
+
+def test_another_seed_is_post_hoc(study, written):
+    other = study.model_copy(update={"seed": 7})
+    found = standing(other, record(other, made(other), ATTRS))
+    assert found["status"] == "post hoc"
+    assert "seed: registered 20121107, now 7" in found["reasons"]
+
+
+def test_another_margin_is_post_hoc(study, written):
+    wider = study.endpoints["ldl_change"].margin
+    plan = study.endpoints["ldl_change"].model_copy(update={"margin": dataclasses.replace(wider, value=10.0)})
+    other = study.model_copy(update={"endpoints": study.endpoints | {"ldl_change": plan}})
+    found = standing(other, record(other, made(other), ATTRS))
+    assert found["status"] == "post hoc"
+    assert [reason.split(":")[0] for reason in found["reasons"]] == ["study"]
+
+
+@pytest.mark.parametrize("what", ["study_hash", "model_hash", "evidence_hash"])
+def test_another_calibration_is_post_hoc(study, written, what: str):
+    found = standing(study, record(study, made(study), ATTRS | {what: "other"}))
+    assert found["status"] == "post hoc"
+    assert found["reasons"][0].startswith("calibration: registered")
+
+
+def test_an_arm_that_was_not_registered_is_post_hoc(study, written):
+    theirs = json.loads(written.read_text())
+    del theirs["predictions"]["arms"]["ldl_change"]["evolocumab_140_q2w"]
+    written.write_text(json.dumps(theirs))
+    found = standing(study, record(study, made(study), ATTRS))
+    assert found["reasons"] == ["ldl_change, evolocumab_140_q2w: not registered"]
+
+
+def test_the_code_that_ran_is_written_down_and_does_not_count(study, written):
+    theirs = json.loads(written.read_text())
+    assert {"cohort", "commit", "versions"} <= set(theirs["code"])
+    theirs["code"]["commit"] = "another"
+    written.write_text(json.dumps(theirs))
+    assert standing(study, record(study, made(study), ATTRS))["status"] == "registered"
+
+
+def test_a_study_that_validates_nothing_has_nothing_to_register(laplace):
+    with pytest.raises(ComparisonError, match=r"no evidence with use: validation; nothing to register"):
+        register(laplace, made(laplace), ATTRS)
+
+
+@pytest.mark.parametrize("name", ["mendel", "yukawa"])
+def test_what_is_committed_rests_on_these_studies_and_this_model(root, name: str):
+    """The studies in config/studies/ still say what they said when their predictions were registered."""
+    study = read_study(root / f"config/studies/{name}.yaml")
+    theirs = json.loads(registered_path(study).read_text())
+    mine = record(study, made(study), theirs["identity"]["calibration"])["identity"]
+    assert {k: v for k, v in theirs["identity"].items() if k != "calibration"} == {
+        k: v for k, v in mine.items() if k != "calibration"
+    }
+    assert set(theirs["predictions"]["arms"]["ldl_change"]) == set(study.arms)
