@@ -1,5 +1,6 @@
 """Borrowing from a virtual arm: exact updates of normal mixtures, less borrowed the more the arms conflict."""
 
+import itertools
 import math
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_the_weight_falls_with_conflict_and_alike_on_both_sides():
     above = [row(borrowed(-62.0 + d), "robust borrowing")["weight_after"] for d in conflicts]
     below = [row(borrowed(-62.0 - d), "robust borrowing")["weight_after"] for d in conflicts]
     assert above == pytest.approx(below, rel=1e-9)
-    assert all(a > b for a, b in zip(above, above[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(above))
     assert above[0] > WEIGHT
     assert above[-1] < 0.05
 

@@ -101,7 +101,7 @@ def test_a_trial_that_says_nothing_leaves_the_prior(arms):
 
 
 def test_a_shift_of_all_arms_is_the_trials_and_of_one_arm_mostly_its_own(arms):
-    """Against what the parameters allow: a common shift of 4 moves the shared part more than the same sum in one arm."""
+    """A common shift of 4 moves the shared part more than a shift of 4 in one arm does."""
     mean, factor = moments(arms)
     together = exact(mean, factor, mean + 4.0, SE, TRIAL, ARM)["trial"]
     alone = exact(mean, factor, mean + np.array([4.0, 0, 0]), SE, TRIAL, ARM)["trial"]

@@ -39,7 +39,7 @@ def test_many_draws_are_a_mixture_as_monte_carlo_says():
 
 
 def test_sampling_error_enters_once():
-    """Variance of a trial's mean: that of theta, and the mean SE². Against the numerical second moment of the mixture."""
+    """Variance of a trial's mean: that of theta, and the mean SE². Also as the second moment of the mixture."""
     theta = np.random.default_rng(2).normal(-50, 3, 400)
     some = of(theta, sd=20, n=64)
     assert some.summary()["predictive_sd"] == pytest.approx(math.sqrt(theta.var(ddof=1) + 20**2 / 64), rel=1e-12)
