@@ -25,10 +25,12 @@ Workers = Annotated[int | None, typer.Option(help="worker processes; the cluster
 
 
 @contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """Our own errors say what to do: printed as they are, with exit code 2. Any other is a defect, with its trace."""
+def refusals(busy: str = "") -> Iterator[None]:
+    """Our own errors say what to do: printed as they are, with exit code 2. Any other is a defect, with its trace.
+    `busy`: what a spinner says meanwhile, for steps without a bar of their own."""
     try:
-        yield
+        with console.status(busy) if busy else contextlib.nullcontext():
+            yield
     except (ValueError, RuntimeError) as e:
         if not type(e).__module__.startswith("cohort."):
             raise
@@ -80,7 +82,7 @@ def check(target: Annotated[Path, typer.Argument(help="a study file (.yaml) or a
 @app.command()
 def population(study: StudyFile) -> None:
     """Make the virtual people and screen them against the criteria."""
-    with refusals():
+    with refusals("making virtual people"):
         from cohort.population import sample_population
         from cohort.record import canonical
         from cohort.store import write_table, write_text
@@ -97,7 +99,7 @@ def population(study: StudyFile) -> None:
 @app.command()
 def calibrate(study: StudyFile) -> None:
     """Fit the model's parameters to the calibration evidence."""
-    with refusals():
+    with refusals("calibrating by NUTS, about a minute"):
         from cohort import calibrate as run
         from cohort.record import file_digest
         from cohort.store import write
@@ -105,8 +107,7 @@ def calibrate(study: StudyFile) -> None:
         results = opened(study)
         people = results.population
         _open_calibration(results)
-        with console.status("calibrating: NUTS, about half a minute"):
-            posterior = run(results.study, people)
+        posterior = run(results.study, people)
         write(results.posterior_file, posterior.to_netcdf)
         results.audit.append("calibrated", posterior=file_digest(results.posterior_file))
         sizes = posterior["posterior"].sizes
@@ -132,9 +133,9 @@ def sensitivity(study: StudyFile) -> None:
         from cohort.store import write_text
 
         results = opened(study)
-        if results.study.calibration is None:
-            raise CalibrationError(f"{study}: there is no calibration section; nothing to vary")
         people, base = results.population, results.posterior
+        if results.study.calibration is None or base is None:
+            raise CalibrationError(f"{study}: there is no calibration section; nothing to vary")
         _open_calibration(results)
         with bar(f"varying the assumptions of {results.study.name}") as progress:
             found = run(results.study, people, base, progress=progress)
@@ -192,7 +193,7 @@ def simulate(
 @app.command()
 def trial(study: StudyFile) -> None:
     """Turn the simulated courses into virtual trials: allocation, measurement, dropout."""
-    with refusals():
+    with refusals("running virtual trials"):
         from cohort.library import load
         from cohort.store import write_table
         from cohort.trial import analysis_set
@@ -209,14 +210,14 @@ def _predictions(results: "Results") -> tuple[Any, dict[str, Any]]:
     from cohort.comparison import predict
 
     posterior = results.posterior
-    attrs = {} if posterior is None else posterior.attrs
+    attrs = {} if posterior is None else {str(k): v for k, v in posterior.attrs.items()}
     return predict(results.study, results.trial, results.parameters), attrs
 
 
 @app.command()
 def register(study: StudyFile) -> None:
     """Write the predictions of a study to config/registered/, to be committed before its outcomes are read."""
-    with refusals():
+    with refusals("predicting"):
         import json
 
         from cohort.comparison import register as record
@@ -234,7 +235,7 @@ def register(study: StudyFile) -> None:
 @app.command()
 def compare(study: StudyFile) -> None:
     """Freeze the predictions, open the outcomes, and set them side by side."""
-    with refusals():
+    with refusals("comparing"):
         from cohort.comparison import compare as run
         from cohort.record import file_digest
         from cohort.store import write
@@ -250,7 +251,7 @@ def compare(study: StudyFile) -> None:
 @app.command()
 def report(study: StudyFile) -> None:
     """Write the report: one HTML file that needs no network."""
-    with refusals():
+    with refusals("drawing the report"):
         from cohort.record import file_digest
         from cohort.report import figures
         from cohort.report import report as run

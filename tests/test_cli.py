@@ -212,7 +212,7 @@ def test_a_calibration_that_was_not_run_is_refused_with_the_command_to_run(root,
 
 @pytest.mark.parametrize(
     ("verb", "needed"),
-    [("calibrate", "population"), ("simulate", "population"), ("trial", "simulate"), ("register", "simulate")],
+    [("calibrate", "population"), ("simulate", "population"), ("trial", "simulate"), ("register", "trial")],
 )
 def test_a_step_before_its_time_names_the_one_that_comes_first(fresh, verb: str, needed: str):
     said = refused(verb, fresh / STUDY)

@@ -11,13 +11,15 @@ import scipy
 from cohort import evidence
 from cohort.calibration import fitness
 from cohort.calibration.fit import Data, fitted, observed, priors, probability, run, sampler
+from cohort.calibration.posterior import flat as flat
+from cohort.calibration.posterior import parameter_draws as parameter_draws
+from cohort.calibration.posterior import values as values
 from cohort.calibration.response import CalibrationError as CalibrationError
 from cohort.calibration.response import response
 from cohort.library import load
 from cohort.model import Model
 from cohort.record import canonical, digest, file_digest, plain
 from cohort.study import Study, fingerprint
-from cohort.trial import MEAN
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -124,7 +126,7 @@ def _tree(mcmc: Any, study: Study, data: Data, fitted: Callable[..., dict[str, n
 
 
 def _groups(posterior: "xr.DataTree", data: Data) -> list[dict[str, Any]]:
-    fitted = posterior["posterior"]["group_sd"].values.reshape(-1, len(data.sd))
+    fitted = flat(posterior, "group_sd")
     return [
         {"group": g, "observed": float(sd), "df": float(df), "fitted": float(f.mean()), "sd": float(f.std())}
         for g, sd, df, f in zip(data.groups, data.sd, data.df, fitted.T, strict=True)
@@ -135,8 +137,8 @@ def _counts(posterior: "xr.DataTree", data: Data) -> list[dict[str, Any]]:
     """Fitted probability of each event, on placebo and on the drug, beside the counts."""
     rows = []
     for event, (n, events, drug) in data.counts.items():
-        background = posterior["posterior"][f"{event}.background"].values.ravel()
-        effect = posterior["posterior"][f"{event}.drug"].values.ravel()
+        background = flat(posterior, f"{event}.background")
+        effect = flat(posterior, f"{event}.drug")
         for k in range(len(n)):
             p = 1 / (1 + np.exp(-(background + drug[k] * effect)))
             low, high = np.quantile(p, [0.025, 0.975])
@@ -152,21 +154,3 @@ def _counts(posterior: "xr.DataTree", data: Data) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def parameter_draws(study: Study, model: Model, posterior: "xr.DataTree | None") -> pl.DataFrame:
-    """What `simulate` varies over: draw 0 the posterior mean, then the study's number of draws, evenly spaced through
-    the chains. Without a posterior, the model's own values, known exactly."""
-    typical = model.typical()
-    draws = range(study.analysis.draws + 1)
-    if posterior is None:
-        return pl.DataFrame({"draw": list(draws), **{k: [v] * len(draws) for k, v in typical.items()}}).with_columns(
-            pl.col("draw").cast(pl.Int32)
-        )
-    values = {str(k): v.values.ravel() for k, v in posterior["posterior"].data_vars.items() if v.ndim == 2}
-    total = len(next(iter(values.values())))
-    picked = (np.arange(study.analysis.draws) * total) // study.analysis.draws
-    table = {name: np.concatenate([[column.mean()], column[picked]]) for name, column in values.items()}
-    fixed = {name: np.full(study.analysis.draws + 1, value) for name, value in typical.items() if name not in table}
-    assert MEAN == 0
-    return pl.DataFrame({"draw": np.arange(study.analysis.draws + 1, dtype=np.int32), **fixed, **table})

@@ -115,7 +115,7 @@ def probability(
     assert plan is not None
     typical = model.typical()
     residual = {meta["error"].baseline for meta in model.outputs.fields().values()} & set(plan.priors)
-    y, se = np.where(np.isfinite(data.mean), data.mean, 0.0), np.where(np.isfinite(data.se), data.se, 1.0)
+    y, se = jnp.where(jnp.isfinite(data.mean), data.mean, 0.0), jnp.where(jnp.isfinite(data.se), data.se, 1.0)
 
     def model_of_arms(used: Any) -> None:
         values = {}
@@ -172,7 +172,7 @@ def sampler(model_of_arms: Callable[[Any], None], *, chains: int, warmup: int, d
     """NUTS with a dense mass matrix; stimulation and its half-concentration are strongly correlated."""
     from numpyro.infer import MCMC, NUTS, init_to_uniform
 
-    kernel = NUTS(model_of_arms, dense_mass=True, target_accept_prob=0.85, init_strategy=init_to_uniform(radius=0.5))
+    kernel = NUTS(model_of_arms, dense_mass=True, target_accept_prob=0.85, init_strategy=init_to_uniform(radius=0.5))  # type: ignore[arg-type]
     return MCMC(
         kernel,
         num_warmup=warmup,

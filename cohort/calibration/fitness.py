@@ -8,6 +8,7 @@ import polars as pl
 import scipy
 
 from cohort.calibration.fit import MAX_RHAT, Data
+from cohort.calibration.posterior import convergence, flat, values
 from cohort.study import Prior, Study
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def contraction(posterior: "xr.DataTree", priors: dict[str, Prior]) -> pl.DataFr
     """Per parameter: posterior mean and SD, prior SD on the same scale, their ratio, and whether the prior speaks."""
     rows = []
     for name, prior in priors.items():
-        draws = posterior["posterior"][name].values.ravel()
+        draws = flat(posterior, name)
         scaled = np.log(draws) if log_scale(prior) else draws
         ratio = float(scaled.std()) / prior_sd(prior)
         rows.append(
@@ -51,20 +52,10 @@ def contraction(posterior: "xr.DataTree", priors: dict[str, Prior]) -> pl.DataFr
 
 
 def diagnostics(posterior: "xr.DataTree", names: list[str]) -> dict[str, float]:
-    """Largest R-hat, smallest bulk and tail effective sample size, divergences, smallest BFMI."""
-    from arviz_stats import summary
-
-    table = summary(posterior, var_names=names, kind="diagnostics", round_to="none")
-    energy = posterior["sample_stats"]["energy"].values
+    """Convergence of the chains, and the smallest BFMI: how well NUTS moved between energies."""
+    energy = values(posterior, "energy", "sample_stats")
     bfmi = (np.diff(energy, axis=1) ** 2).mean(axis=1) / energy.var(axis=1)
-    return {
-        "r_hat": float(table["r_hat"].max()),
-        "ess_bulk": float(table["ess_bulk"].min()),
-        "ess_tail": float(table["ess_tail"].min()),
-        "divergences": int(posterior["sample_stats"]["diverging"].values.sum()),
-        "bfmi": float(bfmi.min()),
-        "draws": int(energy.size),
-    }
+    return convergence(posterior, names) | {"bfmi": float(bfmi.min())}
 
 
 def reasons_to_refuse(found: dict[str, float]) -> list[str]:
@@ -84,7 +75,7 @@ def leave_one_out(posterior: "xr.DataTree", data: Data, refit: Any) -> pl.DataFr
     """
     from arviz_stats.base import array_stats
 
-    means = posterior["posterior"]["arm_mean"].values.reshape(-1, len(data.mean))
+    means = flat(posterior, "arm_mean")
     rows = []
     for i in np.flatnonzero(np.isfinite(data.mean)):
         log_likelihood = scipy.stats.norm.logpdf(data.mean[i], means[:, i], data.se[i])
@@ -114,7 +105,7 @@ def fit_of_arms(
 ) -> tuple[pl.DataFrame, dict[str, float]]:
     """Per arm: observed, fitted, z = (observed - fitted)/SE, and the prediction from the other arms. Beside it the
     posterior predictive p of chi-square and the trends of the residuals with dose and between regimens."""
-    means = posterior["posterior"]["arm_mean"].values.reshape(-1, len(data.mean))
+    means = flat(posterior, "arm_mean")
     used = np.flatnonzero(np.isfinite(data.mean))
     names = list(study.arms)
     z = (data.mean - means.mean(axis=0)) / data.se

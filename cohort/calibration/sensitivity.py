@@ -14,6 +14,7 @@ from cohort import units
 from cohort.calibration import CalibrationError, calibrate
 from cohort.calibration.fit import priors
 from cohort.calibration.fitness import chi_square, diagnostics
+from cohort.calibration.posterior import flat, values
 from cohort.library import load
 from cohort.model import Model
 from cohort.record import plain
@@ -137,9 +138,9 @@ def _moments(tree: "xr.DataTree", names: list[str]) -> dict[str, tuple[float, fl
     table = summary(tree, var_names=names, round_to="none")
     found = {}
     for name in names:
-        draws = tree["posterior"][name].values
+        draws = flat(tree, name)
         sd = float(draws.std())
-        found[name] = (float(draws.mean()), sd, sd / math.sqrt(float(table["ess_bulk"][name])))
+        found[name] = (float(draws.mean()), sd, sd / math.sqrt(float(np.asarray(table["ess_bulk"][name]))))
     return found
 
 
@@ -154,13 +155,12 @@ def _tables(tree: "xr.DataTree", names: list[str], before: dict[str, tuple[float
         }
         for name, (mean, sd, error) in _moments(tree, names).items()
     ]
-    means = tree["posterior"]["arm_mean"]
-    draws = means.values.reshape(-1, means.sizes["arm"])
-    observed, se = tree["observed_data"]["mean"].values, tree["observed_data"]["se"].values
+    draws = flat(tree, "arm_mean")
+    observed, se = values(tree, "mean", "observed_data"), values(tree, "se", "observed_data")
     chi2, p = chi_square(draws, observed, se)
     arms = [
         {"arm": str(a), "observed": float(y), "se": float(s), "fitted": float(f.mean()), "sd": float(f.std())}
-        for a, y, s, f in zip(means["arm"].values, observed, se, np.swapaxes(draws, 0, 1), strict=True)
+        for a, y, s, f in zip(values(tree, "arm"), observed, se, np.swapaxes(draws, 0, 1), strict=True)
     ]
     found = diagnostics(tree, names)
     return {

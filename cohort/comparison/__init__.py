@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from cohort import evidence
+from cohort.calibration import flat
 from cohort.comparison import agreement, borrowing, safety
 from cohort.comparison.discrepancy import ComparisonError as ComparisonError
 from cohort.comparison.discrepancy import fit
@@ -140,8 +141,8 @@ def _discrepancy(
         y, se = np.array([row["observed"] for row in rows]), np.array([row["se"] for row in rows])
         mine = [per_arm[name] for name in names]
         tree = fit(names, mine, y, se, trial=trial, arm=arm, seed=study.seed, engine=analysis.engine)
-        draws = tree["posterior"]["trial"].values.ravel()
-        mu = tree["posterior"]["mu"].values.reshape(-1, len(names))
+        draws = flat(tree, "trial")
+        mu = flat(tree, "mu")
         low, high = (1 - analysis.level) / 2, (1 + analysis.level) / 2
         summary["discrepancy"] = {
             "endpoint": endpoint,

@@ -55,7 +55,7 @@ def arms_and_effects(study: Study, predictions: Predictions, outcomes: pl.DataFr
             own = seen[name]
             base = {"endpoint": endpoint, "arm": name, "n": own["n"]}
             table.append({**base, "kind": "mean", **rows(per_arm[name], own["estimate"], own["se"], margin)})
-            if arm.control in seen:
+            if arm.control is not None and arm.control in seen:
                 control = seen[arm.control]
                 difference = own["estimate"] - control["estimate"]
                 se = float(np.hypot(own["se"], control["se"]))

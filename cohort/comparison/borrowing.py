@@ -60,12 +60,12 @@ def table(
 ) -> list[dict[str, Any]]:
     """The arm's mean without borrowing, with robust borrowing and with full borrowing, side by side, at a discrepancy
     of nothing, as assumed, and doubled. The vague part is worth one patient, centred on the virtual mean."""
-    centre, parameter_sd = float(prediction.theta.mean()), float(prediction.summary()["sd"])  # type: ignore[arg-type]
+    centre = float(prediction.theta.mean())
     one_patient = float(np.sqrt(np.mean(prediction.sd**2)))
     flat = Mixture(np.ones(1), np.array([y]), np.array([se]))
     rows = [_row("no borrowing", float("nan"), flat, None, level)]
     for factor in (0.0, 1.0, 2.0):
-        virtual = float(np.hypot(parameter_sd, factor * discrepancy))
+        virtual = float(np.hypot(prediction.parameter_sd, factor * discrepancy))
         robust = Mixture(np.array([weight, 1 - weight]), np.full(2, centre), np.array([virtual, one_patient])).updated(
             y, se
         )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cohort.calibration.fitness import reasons_to_refuse
+from cohort.calibration.posterior import convergence
 from cohort.comparison.predict import ArmPrediction
 
 if TYPE_CHECKING:
@@ -59,13 +61,10 @@ def fit(
     mean, factor = moments(predictions)
     sample = {"numpyro": _numpyro, "pymc": _pymc}[engine]
     tree = sample(arms, mean, factor, y, se, trial, arm, seed, draws)
-    from arviz_stats import summary
-
-    r_hat = float(summary(tree, var_names=["trial", "mu"], kind="diagnostics", round_to="none")["r_hat"].max())
-    diverged = int(tree["sample_stats"]["diverging"].values.sum())
-    if not r_hat <= 1.01 or diverged:
-        raise ComparisonError(f"the comparison did not converge: R-hat {r_hat:.3f}, {diverged} transitions diverged")
-    tree.attrs |= {"engine": engine, "r_hat": r_hat}
+    found = convergence(tree, ["trial", "mu"])
+    if wrong := reasons_to_refuse(found):
+        raise ComparisonError(f"the comparison did not converge: {'; '.join(wrong)}")
+    tree.attrs |= {"engine": engine, "r_hat": found["r_hat"]}
     return tree
 
 

@@ -1,5 +1,6 @@
 """What the virtual trials predict, in the form that is frozen before an outcome is read."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,16 @@ QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 class ArmPrediction:
     """One arm's mean of a continuous endpoint, under each posterior draw.
 
-    theta: (draws,) mean over the population, without sampling error; sd, n: (draws,) standard deviation between
-    patients as measured, and number analysed, in that draw's virtual trial; mcse: simulation error of each theta.
+    theta: (draws,) mean over the population; sd, n: (draws,) standard deviation between patients as measured, and
+    number analysed, in that draw's virtual trial; noise: (draws,) simulation error of each theta that is its own, from
+    the patients redrawn; common: simulation error that all share, from the people at the posterior mean.
     """
 
     theta: np.ndarray
     sd: np.ndarray
     n: np.ndarray
-    mcse: np.ndarray
+    noise: np.ndarray
+    common: float = 0.0
 
     def minus(self, control: "ArmPrediction") -> "ArmPrediction":
         """The difference of two arms of independent patients under the same parameters."""
@@ -35,7 +38,8 @@ class ArmPrediction:
             self.theta - control.theta,
             np.sqrt(self.sd**2 / self.n + control.sd**2 / control.n),
             np.ones_like(self.n),
-            np.hypot(self.mcse, control.mcse),
+            np.hypot(self.noise, control.noise),
+            float(np.hypot(self.common, control.common)),
         )
 
     @property
@@ -44,7 +48,8 @@ class ArmPrediction:
         return self.sd / np.sqrt(self.n)
 
     def cdf(self, value: float) -> float:
-        """Share of the predictive distribution of a trial's mean that lies below `value`."""
+        """Share of the predictive distribution of a trial's mean that lies below `value`. Each theta still has its
+        noise, a few percent of the predictive variance, so intervals are that little too wide."""
         return float(scipy.stats.norm.cdf(value, self.theta, self.standard_error).mean())
 
     def quantile(self, q: float) -> float:
@@ -56,13 +61,23 @@ class ArmPrediction:
             low, high = (middle, high) if self.cdf(middle) < q else (low, middle)
         return (low + high) / 2
 
-    def summary(self) -> dict[str, float | list[float]]:
-        inner = float(np.mean(self.mcse**2))
+    @property
+    def parameter_sd(self) -> float:
+        """Standard deviation of the population's mean under parameter uncertainty. Patients are redrawn for every draw,
+        so their noise is in the spread of theta and is taken out; what all draws share is not, and is added once."""
+        between = max(self.theta.var(ddof=1) - np.mean(self.noise**2), 0.0)
+        return float(np.sqrt(between + self.common**2))
+
+    @property
+    def mcse(self) -> float:
+        """Simulation error of the predicted mean: of finitely many draws and patients."""
+        return float(np.sqrt(self.theta.var(ddof=1) / len(self.theta) + self.common**2))
+
+    def summary(self) -> dict[str, Any]:
         return {
             "mean": float(self.theta.mean()),
-            # Patients are redrawn for every draw, so their noise is in the spread of theta: take it out once.
-            "sd": float(np.sqrt(max(self.theta.var(ddof=1) - inner, 0.0))),
-            "mcse": float(np.sqrt(self.theta.var(ddof=1) / len(self.theta))),
+            "sd": self.parameter_sd,
+            "mcse": self.mcse,
             "predictive_sd": float(np.sqrt(self.theta.var(ddof=1) + np.mean(self.standard_error**2))),
             "quantiles": [self.quantile(q) for q in QUANTILES],
         }
@@ -136,7 +151,8 @@ def _arm(rows: pl.DataFrame, name: str) -> ArmPrediction:
         float(np.mean(centre.to_numpy())) + per_draw["shift"].to_numpy(),
         per_draw["sd"].to_numpy(),
         per_draw["n"].to_numpy().astype(float),
-        np.sqrt(per_draw["shift_variance"].to_numpy() + variance),
+        np.sqrt(per_draw["shift_variance"].to_numpy()),
+        math.sqrt(variance),
     )
 
 

@@ -72,15 +72,15 @@ def test_numpyro_and_pymc_sample_the_same_posterior(arms, answer, engine):
     tree = fit(NAMES, arms, SEEN, SE, trial=TRIAL, arm=ARM, seed=7, engine=engine)
     table = summary(tree, var_names=["trial", "mu"], round_to="none")
     want = [answer["trial"], *answer["mu"]], [answer["trial_sd"], *answer["mu_sd"]]
-    for (_, row), mean, sd in zip(table.iterrows(), *want, strict=True):
-        assert row["mean"] == pytest.approx(mean, abs=4 * row["mcse_mean"])
-        assert row["sd"] == pytest.approx(sd, abs=4 * row["mcse_sd"])
+    found = {column: np.asarray(table[column], float) for column in ("mean", "sd", "mcse_mean", "mcse_sd")}
+    assert np.all(np.abs(found["mean"] - want[0]) < 4 * found["mcse_mean"])
+    assert np.all(np.abs(found["sd"] - want[1]) < 4 * found["mcse_sd"])
     assert tree.attrs["engine"] == engine
     assert tree["posterior"]["mu"].coords["arm"].values.tolist() == NAMES
 
 
 def test_too_few_draws_are_refused(arms):
-    with pytest.raises(ComparisonError, match=r"the comparison did not converge: R-hat \d\.\d{3}, \d+ transitions"):
+    with pytest.raises(ComparisonError, match=r"the comparison did not converge: (R-hat is|\d+ transitions)"):
         fit(NAMES, arms, SEEN, SE, trial=TRIAL, arm=ARM, seed=7, draws=5)
 
 

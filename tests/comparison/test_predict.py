@@ -14,9 +14,10 @@ ARMS = ("placebo_q2w", "evolocumab_140_q2w", "evolocumab_420_q4w")
 DRAWS = 8
 
 
-def of(theta, sd=20.0, n=80.0, mcse=0.0) -> ArmPrediction:
+def of(theta, sd=20.0, n=80.0, noise=0.0, common=0.0) -> ArmPrediction:
     theta = np.atleast_1d(np.asarray(theta, float))
-    return ArmPrediction(theta, *(np.full(len(theta), float(v)) for v in (sd, n, mcse)))
+    columns = [np.full(len(theta), float(v)) for v in (sd, n, noise)]
+    return ArmPrediction(theta, columns[0], columns[1], columns[2], common)
 
 
 def test_one_draw_is_one_normal():
@@ -54,14 +55,22 @@ def test_simulation_noise_is_taken_out_of_the_uncertainty_of_theta():
     """theta carries 3 of parameters and 2 of simulation: the SD reported is 3."""
     rng = np.random.default_rng(3)
     theta = rng.normal(-50, 3, 20_000) + rng.normal(0, 2, 20_000)
-    assert of(theta, mcse=2.0).summary()["sd"] == pytest.approx(3, rel=0.03)
-    assert of([-50.0, -50.0], mcse=2.0).summary()["sd"] == 0.0
+    assert of(theta, noise=2.0).summary()["sd"] == pytest.approx(3, rel=0.03)
+    assert of([-50.0, -50.0], noise=2.0).summary()["sd"] == 0.0
+
+
+def test_simulation_error_that_all_draws_share_is_added_once():
+    """It is in no spread of theta: parameters 3 and shared error 4 make 5; more draws do not average it away."""
+    theta = np.random.default_rng(3).normal(-50, 3, 20_000)
+    found = of(theta, common=4.0).summary()
+    assert found["sd"] == pytest.approx(5, rel=0.02)
+    assert found["mcse"] == pytest.approx(4, rel=0.01)
 
 
 def test_more_virtual_patients_do_not_sharpen_a_prediction():
     """The predictive SD is that of parameters and of the real trial's size; simulation error alone shrinks."""
     theta = np.random.default_rng(4).normal(-50, 3, 2000)
-    few, many = of(theta, mcse=0.3).summary(), of(theta, mcse=0.001).summary()
+    few, many = of(theta, noise=0.3).summary(), of(theta, noise=0.001).summary()
     assert few["predictive_sd"] == many["predictive_sd"]
     assert many["sd"] == pytest.approx(theta.std(ddof=1), rel=1e-6)
 
@@ -136,7 +145,8 @@ def test_a_draws_mean_is_that_of_everyone_moved_by_the_draw(study, analysis, pre
         everyone = analysis.filter((pl.col("draw") == 0) & (pl.col("arm") == arm))["ldl_change_true"].to_numpy()
         made = predictions.means["ldl_change"][arm]
         assert made.theta == pytest.approx(everyone.mean() + shifts)
-        assert made.mcse == pytest.approx(np.full(DRAWS, everyone.std(ddof=1) / math.sqrt(300)), rel=1e-6)
+        assert made.noise == pytest.approx(np.zeros(DRAWS), abs=1e-6)
+        assert made.common == pytest.approx(everyone.std(ddof=1) / math.sqrt(300), rel=1e-6)
 
 
 def test_size_and_spread_are_those_analysed_in_the_virtual_trial(analysis, predictions):

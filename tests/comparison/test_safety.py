@@ -32,6 +32,13 @@ def counts(*rows: tuple[str, list[str], int, int]) -> pl.DataFrame:
     return pl.DataFrame([{"outcome": o, "arms": a, "n": n, "events": k} for o, a, n, k in rows])
 
 
+def risk(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Of the modelled event, without and with drug, under each draw."""
+    found = predictions.risks[EVENT]
+    assert found is not None
+    return found
+
+
 def test_an_event_without_a_model_is_not_predicted_and_never_0(study, predictions):
     seen = counts((RARE, [ARMS[0]], 155, 0))
     row = next(r for r in events(study, predictions, seen) if r["event"] == RARE)
@@ -41,7 +48,7 @@ def test_an_event_without_a_model_is_not_predicted_and_never_0(study, prediction
 def test_a_count_of_zero_has_a_place(study, predictions):
     """The middle of its step: half the probability of no event at all."""
     row = events(study, predictions, counts((EVENT, [ARMS[0]], 40, 0)))[0]
-    placebo = (predictions.risks[EVENT] or ())[0]
+    placebo = risk(predictions)[0]
     assert row["place"] == pytest.approx(np.mean((1 - placebo) ** 40) / 2, rel=1e-12)
     assert 0 < row["place"] < 0.5
     assert row["observed"] == 0
@@ -50,7 +57,7 @@ def test_a_count_of_zero_has_a_place(study, predictions):
 def test_counts_are_those_of_monte_carlo(study, predictions):
     row = events(study, predictions, counts((EVENT, [ARMS[1]], 474, 39)))[0]
     rng = np.random.default_rng(2)
-    drug = (predictions.risks[EVENT] or ())[1]
+    drug = risk(predictions)[1]
     drawn = rng.binomial(474, rng.choice(drug, 200_000))
     for q, key in ((0.025, "count_low"), (0.975, "count_high")):
         assert (drawn < row[key]).mean() <= q + 0.002
@@ -62,14 +69,14 @@ def test_counts_are_those_of_monte_carlo(study, predictions):
 def test_places_of_counts_that_the_model_made_average_a_half(study, predictions):
     """Mid-probabilities have mean 1/2 exactly, uniform or not."""
     rng = np.random.default_rng(3)
-    drug = (predictions.risks[EVENT] or ())[1]
+    drug = risk(predictions)[1]
     drawn = rng.binomial(50, rng.choice(drug, 300))
     places = [events(study, predictions, counts((EVENT, [ARMS[1]], 50, int(k))))[0]["place"] for k in drawn]
     assert np.mean(places) == pytest.approx(0.5, abs=4 / math.sqrt(12 * 300))
 
 
 def test_arms_that_are_pooled_have_the_risk_of_the_mix(study, predictions):
-    placebo, drug = predictions.risks[EVENT] or ()
+    placebo, drug = risk(predictions)
     row = events(study, predictions, counts((EVENT, list(ARMS), 200, 15)))[0]
     assert row["risk"] == pytest.approx((placebo.mean() + drug.mean()) / 2)
 

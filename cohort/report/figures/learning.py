@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
+from cohort.calibration import flat
 from cohort.report.figures.style import OBSERVED, PREDICTED, PRIOR, arm_label, grid, svg
 from cohort.study import Prior
 from cohort.study.grammar import prior as read_prior
@@ -26,7 +27,7 @@ def learning(posterior: "xr.DataTree", parameters: list[dict[str, Any]]) -> str:
     """parameters: as the calibration summarises them. Grey: prior; blue: posterior."""
     figure, axes = grid(len(parameters), 3, 1.55)
     for axis, row in zip(axes, parameters, strict=True):
-        draws = posterior["posterior"][row["parameter"]].values.ravel()
+        draws = flat(posterior, row["parameter"])
         prior = read_prior(row["prior"])
         span = np.quantile(draws, [0.001, 0.999])
         wide = np.ptp(span) * 0.35
