@@ -13,7 +13,9 @@ study: setup ## run one study: make study NAME=laplace
 	$(BIN)/cohort run $(NAME)
 
 sensitivity: setup ## fit a calibration again under other assumptions: make sensitivity NAME=laplace
+	$(BIN)/cohort run $(or $(NAME),laplace)
 	$(BIN)/cohort sensitivity config/studies/$(or $(NAME),laplace).yaml
+	$(BIN)/cohort report config/studies/$(or $(NAME),laplace).yaml
 
 test: setup ## lint, types and quick tests
 	$(BIN)/ruff check

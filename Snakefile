@@ -4,8 +4,13 @@
 #   cohort run                 every study in config/studies, then a table
 #   snakemake -c2              the same without the table
 #   snakemake -c2 results/laplace/report.html        one study
+#
+# made/<step>.json: what a step's output rests on. A step reads it beside the data and refuses what no longer holds.
+
+import os
 
 from cohort import read_study
+from cohort.library import path_of
 
 STUDIES = glob_wildcards("config/studies/{study}.yaml").study
 
@@ -18,15 +23,20 @@ def study_of(wildcards):
 
 
 def model_file(wildcards):
-    reference = study_of(wildcards).model
-    return reference if reference.endswith(".py") else f"models/{reference}.py"
+    study = study_of(wildcards)
+    return os.path.relpath(path_of(study.model, study.path.parent))
 
 
 def posterior(wildcards):
     """The calibration a study rests on: its own, another's, or none."""
     study = study_of(wildcards)
     owner = study.parameters_from or (study.calibration and wildcards.study)
-    return [f"results/{owner}/posterior.nc"] if owner else []
+    return [f"results/{owner}/posterior.nc", f"results/{owner}/made/calibrate.json"] if owner else []
+
+
+def registered(wildcards):
+    file = f"config/registered/{wildcards.study}.json"
+    return [file] if os.path.exists(file) else []
 
 
 def outcomes(use):
@@ -38,39 +48,39 @@ rule all:
 
 rule population:
     input: study="config/studies/{study}.yaml", model=model_file
-    output: "results/{study}/population.parquet", "results/{study}/attrition.json"
+    output: "results/{study}/population.parquet", "results/{study}/attrition.json", "results/{study}/made/population.json"
     log: "results/{study}/log/population.txt"
     shell: "cohort population {input.study} 2>&1 | tee {log}"
 
 rule calibrate:
-    input: study="config/studies/{study}.yaml", model=model_file, people="results/{study}/population.parquet", outcomes=outcomes({"calibration"})
-    output: "results/{study}/posterior.nc"
+    input: study="config/studies/{study}.yaml", model=model_file, people=rules.population.output, outcomes=outcomes({"calibration"})
+    output: "results/{study}/posterior.nc", "results/{study}/made/calibrate.json"
     log: "results/{study}/log/calibrate.txt"
     threads: workflow.cores
     shell: "cohort calibrate {input.study} 2>&1 | tee {log}"
 
 rule simulate:
-    input: study="config/studies/{study}.yaml", model=model_file, people="results/{study}/population.parquet", posterior=posterior
-    output: directory("results/{study}/arms"), "results/{study}/parameters.parquet"
+    input: study="config/studies/{study}.yaml", model=model_file, people=rules.population.output, posterior=posterior
+    output: directory("results/{study}/arms"), "results/{study}/parameters.parquet", "results/{study}/made/simulate.json"
     log: "results/{study}/log/simulate.txt"
     threads: max(1, workflow.cores // 2)  # starting up leaves cores idle: two studies at a time
     params: cluster=config.get("cluster", "local")
     shell: "cohort simulate {input.study} --cluster {params.cluster:q} --workers {threads} 2>&1 | tee {log}"
 
 rule trial:
-    input: study="config/studies/{study}.yaml", arms="results/{study}/arms", parameters="results/{study}/parameters.parquet"
-    output: "results/{study}/trial.parquet"
+    input: study="config/studies/{study}.yaml", arms=rules.simulate.output, posterior=posterior
+    output: "results/{study}/trial.parquet", "results/{study}/made/trial.json"
     log: "results/{study}/log/trial.txt"
     shell: "cohort trial {input.study} 2>&1 | tee {log}"
 
 rule compare:
-    input: study="config/studies/{study}.yaml", trial="results/{study}/trial.parquet", outcomes=outcomes({"calibration", "validation"})
-    output: "results/{study}/comparison.nc"
+    input: study="config/studies/{study}.yaml", trial=rules.trial.output, posterior=posterior, registered=registered, outcomes=outcomes({"calibration", "validation"})
+    output: "results/{study}/comparison.nc", "results/{study}/made/compare.json"
     log: "results/{study}/log/compare.txt"
     shell: "cohort compare {input.study} 2>&1 | tee {log}"
 
 rule report:
-    input: study="config/studies/{study}.yaml", comparison="results/{study}/comparison.nc", attrition="results/{study}/attrition.json"
+    input: study="config/studies/{study}.yaml", comparison=rules.compare.output, posterior=posterior
     output: "results/{study}/report.html"
     log: "results/{study}/log/report.txt"
     shell: "cohort report {input.study} 2>&1 | tee {log}"

@@ -4,9 +4,9 @@ Names are imported when they are first used: a pipeline starts the command some 
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import typing
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from cohort.calibration import calibrate
     from cohort.comparison import compare
     from cohort.library import load as load_model
@@ -74,7 +74,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     if name not in __all__:
         raise AttributeError(f"cohort has no {name!r}; it has {', '.join(__all__)}")
     room = importlib.import_module(_ROOMS.get(name, "cohort.model"))

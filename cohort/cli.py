@@ -21,7 +21,7 @@ app = typer.Typer(
 console = Console(stderr=True, highlight=False)
 StudyFile = Annotated[Path, typer.Argument(help="a study file, such as config/studies/laplace.yaml")]
 ClusterName = Annotated[str, typer.Option(help="a file of config/cluster/, without .yaml")]
-Workers = Annotated[int | None, typer.Option(help="worker processes; the cluster file's number if not given")]
+Workers = Annotated[int | None, typer.Option(min=1, help="workers; the cluster file's number if not given")]
 
 
 @contextlib.contextmanager
@@ -92,6 +92,7 @@ def population(study: StudyFile) -> None:
         write_table(results.population_file, screening.people)
         counts = {"screened": screening.screened, "enrolled": screening.people.height, "excluded": screening.excluded}
         write_text(results.attrition_file, canonical(counts))
+        results.stamp("population")
         results.audit.append("population", study=results.study.name, **counts)
         say(results, f"{screening.people.height} people enrolled of {screening.screened} screened")
 
@@ -100,7 +101,7 @@ def population(study: StudyFile) -> None:
 def calibrate(study: StudyFile) -> None:
     """Fit the model's parameters to the calibration evidence."""
     with refusals("calibrating by NUTS, about a minute"):
-        from cohort import calibrate as run
+        from cohort.calibration import calibrate as run
         from cohort.record import file_digest
         from cohort.store import write
 
@@ -109,6 +110,7 @@ def calibrate(study: StudyFile) -> None:
         _open_calibration(results)
         posterior = run(results.study, people)
         write(results.posterior_file, posterior.to_netcdf)
+        results.stamp("calibrate")
         results.audit.append("calibrated", posterior=file_digest(results.posterior_file))
         sizes = posterior["posterior"].sizes
         say(results, f"calibrated, {sizes['chain']} chains of {sizes['draw']} draws")
@@ -140,6 +142,7 @@ def sensitivity(study: StudyFile) -> None:
         with bar(f"varying the assumptions of {results.study.name}") as progress:
             found = run(results.study, people, base, progress=progress)
         write_text(results.sensitivity_file, canonical(found))
+        results.stamp("sensitivity")
         results.audit.append("sensitivity", sensitivity=file_digest(results.sensitivity_file))
         for variant in found["variants"]:
             moved = max(variant["parameters"], key=lambda row: abs(row["shift"]), default=None)
@@ -153,14 +156,15 @@ def simulate(
     study: StudyFile,
     cluster: ClusterName = "local",
     workers: Workers = None,
-    chunk: Annotated[int | None, typer.Option(help="patients a task; results do not depend on it")] = None,
+    chunk: Annotated[int | None, typer.Option(min=1, help="patients a task; results do not depend on it")] = None,
 ) -> None:
     """Run every patient through every arm, at the posterior mean and under each parameter draw."""
     with refusals():
         from cohort import cluster as clusters
-        from cohort.calibration import parameter_draws
         from cohort.library import load
-        from cohort.simulation import CHUNK, check_failures
+        from cohort.posterior import parameter_draws
+        from cohort.record import code
+        from cohort.simulation import CHUNK
         from cohort.simulation import simulate as run
         from cohort.store import write_table
 
@@ -180,13 +184,13 @@ def simulate(
                 chunk=chunk or CHUNK,
                 progress=progress,
             )
-        check_failures(results.study, visits)
         write_table(results.parameters_file, parameters)
         for (arm,), rows in visits.partition_by("arm", as_dict=True).items():
             write_table(results.arm_file(str(arm)), rows)
         lanes = visits.height // len(results.study.visits)
         failed = int(visits.filter(visits["code"] > 0).height / len(results.study.visits))
-        results.audit.append("simulated", patients=lanes, failed=failed)
+        results.stamp("simulate")
+        results.audit.append("simulated", patients=lanes, failed=failed, code=code())
         say(results, f"{lanes} patients simulated, {failed} failed")
 
 
@@ -202,6 +206,7 @@ def trial(study: StudyFile) -> None:
         model = load(results.study.model, results.study.path.parent)
         table = analysis_set(results.study, model, results.visits, results.parameters)
         write_table(results.trial_file, table)
+        results.stamp("trial")
         results.audit.append("trials", draws=results.study.analysis.draws)
         say(results, f"{results.study.analysis.draws} virtual trials")
 
@@ -227,7 +232,8 @@ def register(study: StudyFile) -> None:
         results = opened(study)
         predictions, attrs = _predictions(results)
         path = registered_path(results.study)
-        write_text(path, json.dumps(record(results.study, predictions, attrs), indent=1, sort_keys=True) + "\n")
+        made = record(results.study, predictions, attrs, results.audit)
+        write_text(path, json.dumps(made, indent=1, sort_keys=True) + "\n")
         results.audit.append("registered", file=path.name, predictions=predictions.hash())
         say(results, f"registered in {os.path.relpath(path)}; commit it before the outcomes are opened")
 
@@ -241,9 +247,17 @@ def compare(study: StudyFile) -> None:
         from cohort.store import write
 
         results = opened(study)
-        predictions, attrs = _predictions(results)
-        tree = run(results.study, predictions, results.visits, results.trial, attrs, audit=results.audit)
+        predictions, _ = _predictions(results)
+        tree = run(
+            results.study,
+            results.visits,
+            results.posterior,
+            predictions=predictions,
+            analysis=results.trial,
+            audit=results.audit,
+        )
         write(results.comparison_file, tree.to_netcdf)
+        results.stamp("compare")
         results.audit.append("compared", comparison=file_digest(results.comparison_file))
         say(results, "compared")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class Cluster(BaseModel):
@@ -18,14 +18,55 @@ class Cluster(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["local"] = "local"
-    workers: int | None = Field(None, gt=0)
+    workers: int | None = Field(default=None, gt=0)
     processes: bool = False
-    memory: str = "2 GB"
+    memory: str = Field(default="2 GB", pattern=r"^[1-9]\d*(\.\d+)? ?[kMGT]i?B$")
+
+
+INSTEAD = {
+    "kind": "write local",
+    "workers": "write a whole number such as 2, or leave it out for one per core",
+    "processes": "write true or false",
+    "memory": "write such as 2 GB",
+}
+
+
+class ClusterError(ValueError):
+    """A cluster file that cannot be read as one; the message names file, line, key and what to write instead."""
 
 
 def read_cluster(path: Path) -> Cluster:
-    """Errors: pydantic.ValidationError for keys or values that a cluster file does not have."""
-    return Cluster.model_validate(yaml.safe_load(path.read_text()) or {})
+    """Errors: ClusterError with everything that is wrong."""
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "no file"
+        raise ClusterError(f"{path}: no such file; {path.parent} has {known}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = yaml.safe_load(text)
+    except UnicodeDecodeError:
+        raise ClusterError(f"{path}:1  not UTF-8 text; save the file as UTF-8") from None
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        raise ClusterError(f"{path}:{mark.line + 1 if mark else 1}  not YAML: {getattr(e, 'problem', e)}") from None
+    found = {} if found is None else found
+    if not isinstance(found, dict):
+        raise ClusterError(f"{path}:1  found {found!r}; write keys such as {', '.join(INSTEAD)}")
+    try:
+        return Cluster.model_validate({str(k): v for k, v in found.items()}, strict=True)
+    except ValidationError as e:
+        keys = {str(error["loc"][0]): error for error in e.errors()}
+        lines = text.splitlines()
+        at = {k: next((i for i, line in enumerate(lines, 1) if line.startswith(f"{k}:")), 1) for k in keys}
+        wrong = [
+            f"{path}:{at[k]}  {k}: "
+            + (
+                f"found {error['input']!r}; {INSTEAD[k]}"
+                if k in INSTEAD
+                else f"unknown key; known: {', '.join(INSTEAD)}"
+            )
+            for k, error in keys.items()
+        ]
+        raise ClusterError("\n".join(wrong)) from None
 
 
 @contextlib.contextmanager

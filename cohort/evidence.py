@@ -15,12 +15,14 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Row:
-    """Which arms and outcome a line of an evidence file is about, without its figures."""
+    """What a line of an evidence file is about, without its figures: n, estimate, se and events stay closed."""
 
     line: int
+    trial: str
     arms: tuple[str, ...]
     outcome: str
     visit: str
+    unit: str
 
 
 class EvidenceError(ValueError):
@@ -58,9 +60,14 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def arms(path: Path) -> list[Row]:
-    """Arm, outcome and visit of each line: what may be known before predictions are frozen. Errors: EvidenceError."""
+    """The names on each line: what may be known before predictions are frozen. Errors: EvidenceError."""
     return [
-        Row(i, tuple(a.strip() for a in line["arm"].split("+")), line["outcome"], line["visit"])
+        Row(
+            i,
+            line["trial"].strip(),
+            tuple(a.strip() for a in line["arm"].split("+")),
+            *(line[c].strip() for c in ("outcome", "visit", "unit")),
+        )
         for i, line in _lines(path)
     ]
 

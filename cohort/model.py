@@ -217,8 +217,33 @@ class Model[P: Record, X: Record, Y: Record, O: Record]:
             for name in names
             if isinstance(name, str) and name not in parameters
         ]
+        wrong += [
+            f"route {name!r} has the molar mass {r.molar_mass}; write one above 0, in g/mol"
+            for name, r in self.routes.items()
+            if r.molar_mass is not None and not r.molar_mass > 0
+        ]
+        wrong += self._uncorrelated()
         if wrong:
             raise ValueError("; ".join(wrong))
+
+    def _uncorrelated(self) -> list[str]:
+        """What of the correlations cannot be."""
+        wrong, effects = [], self.effects()
+        for pair, value in self.correlations.items():
+            constant = [n for n in pair if n in self.parameters.fields() and n not in effects]
+            if constant:
+                wrong.append(f"correlation {pair} names {', '.join(constant)}, which varies between no subjects")
+            if pair[0] == pair[1] or pair[::-1] in self.correlations:
+                wrong.append(f"correlation {pair} names one parameter twice, or stands twice; write each pair once")
+            if not -1 < value < 1:
+                wrong.append(f"correlation {pair} is {value}; write a number between -1 and 1")
+        if not wrong and {n for pair in self.correlations for n in pair} <= set(effects):
+            smallest = np.linalg.eigvalsh(self._correlation()[1]).min(initial=1.0)
+            if smallest < 1e-9:
+                wrong.append(
+                    "the correlations contradict each other: their matrix is not positive definite; lower them"
+                )
+        return wrong
 
     def replace(self, **changes: Any) -> Self:
         """The same model with some parts exchanged; it no longer travels as its file."""
@@ -256,15 +281,20 @@ class Model[P: Record, X: Record, Y: Record, O: Record]:
         values = {name: float(value) for name, value in vars(self.parameters()).items()}
         return values | {f"{name}.spread": fields[name]["spread"] for name in self.effects()}
 
-    def correlate(self, z: Mapping[str, Any]) -> dict[str, Any]:
-        """Tie independent standard normals, one per effect, by the model's correlations."""
+    def _correlation(self) -> tuple[list[str], np.ndarray]:
+        """The effects that are tied to another, and their correlation matrix."""
         tied = sorted({name for pair in self.correlations for name in pair}, key=self.effects().index)
-        if not tied:
-            return dict(z)
         r = np.eye(len(tied))
         for (a, b), value in self.correlations.items():
             i, j = tied.index(a), tied.index(b)
             r[i, j] = r[j, i] = value
+        return tied, r
+
+    def correlate(self, z: Mapping[str, Any]) -> dict[str, Any]:
+        """Tie independent standard normals, one per effect, by the model's correlations."""
+        tied, r = self._correlation()
+        if not tied:
+            return dict(z)
         lower = np.linalg.cholesky(r)
         rows = {name: sum(lower[i, j] * z[tied[j]] for j in range(i + 1)) for i, name in enumerate(tied)}
         return dict(z) | rows

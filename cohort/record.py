@@ -41,22 +41,23 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def git(folder: Path, *words: str) -> str | None:
+    """What git says in this folder; None where there is no git, no repository, or an error."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
 def code() -> dict[str, Any]:
     """Which code ran: package version, git commit and whether the tree differs from it, library versions."""
     root = Path(__file__).resolve().parent.parent
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=20)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    changes = git("status", "--porcelain", "--", "cohort", "models")
+    changes = git(root, "status", "--porcelain", "--", "cohort", "models")
     lock = root / "requirements.lock"
     return {
         "cohort": metadata.version("insilico-cohort"),
-        "commit": git("rev-parse", "HEAD"),
+        "commit": git(root, "rev-parse", "HEAD"),
         "changed_since_commit": None if changes is None else bool(changes),
         "lock": file_digest(lock) if lock.is_file() else None,
         "python": platform.python_version(),

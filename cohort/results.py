@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from cohort.record import Audit
-from cohort.study import Study, read_study
+from cohort.comparison import registered_path
+from cohort.library import load
+from cohort.record import Audit, canonical, digest, file_digest
+from cohort.store import write_text
+from cohort.study import Study, fingerprint, read_study
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
 class ResultsError(RuntimeError):
-    """A step whose input is not there yet; the message says which command makes it."""
+    """A step whose input is not there, or was made from something else; the message says which command makes it."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,17 @@ class Results:
     def attrition_file(self) -> Path:
         return self.folder / "attrition.json"
 
+    @cached_property
+    def calibrated(self) -> "Results":
+        """Whose calibration this study's parameters come from: its own, or that of the study it names."""
+        if self.study.parameters_from is None:
+            return self
+        owner = read_study(self.study.path.parent / f"{self.study.parameters_from}.yaml")
+        return Results(owner, owner.results)
+
     @property
     def posterior_file(self) -> Path:
-        """The calibration this study's parameters come from: its own, or that of the study it names."""
-        name = self.study.parameters_from or self.study.name
-        return self.study.root / "results" / name / "posterior.nc"
+        return self.calibrated.folder / "posterior.nc"
 
     @property
     def parameters_file(self) -> Path:
@@ -82,7 +91,8 @@ class Results:
             return None
         import xarray as xr
 
-        return xr.open_datatree(self._there(self.posterior_file, "calibrate", self.study.parameters_from)).load()
+        owner = self.calibrated
+        return xr.open_datatree(owner._there(owner.posterior_file, "calibrate")).load()
 
     @cached_property
     def parameters(self) -> pl.DataFrame:
@@ -115,13 +125,49 @@ class Results:
 
     @cached_property
     def sensitivity(self) -> dict[str, Any] | None:
-        """The calibration under other assumptions; None where `cohort sensitivity` has not been run."""
-        return json.loads(self.sensitivity_file.read_text()) if self.sensitivity_file.is_file() else None
+        """The calibration under other assumptions; None where `cohort sensitivity` has not been run on it."""
+        if not self.sensitivity_file.is_file() or self._stamp("sensitivity") != self.basis("sensitivity"):
+            return None
+        return json.loads(self.sensitivity_file.read_text())
 
-    def _there(self, path: Path, verb: str, study: str | None = None) -> Path:
+    def basis(self, step: str) -> dict[str, Any]:
+        """What a step's output rests on: study, model, and whichever files it reads."""
+        study = self.study
+        rests: dict[str, Any] = {
+            "study": fingerprint(study),
+            "model": digest(load(study.model, study.path.parent).text),
+        }
+        if step in ("calibrate", "compare"):
+            uses = {use.file: use.use for use in study.evidence.values()}
+            read = [f for f, use in uses.items() if step == "compare" or use == "calibration"]
+            rests["evidence"] = {f.as_posix(): file_digest(study.root / f) for f in read}
+        if step in ("simulate", "trial", "compare", "sensitivity"):
+            rests["posterior"] = file_digest(self.posterior_file) if self.posterior_file.is_file() else None
+        if step == "compare":
+            registered = registered_path(study)
+            rests["registered"] = file_digest(registered) if registered.is_file() else None
+        return rests
+
+    def _stamp_file(self, step: str) -> Path:
+        return self.folder / "made" / f"{step}.json"
+
+    def _stamp(self, step: str) -> dict[str, Any] | None:
+        file = self._stamp_file(step)
+        return json.loads(file.read_text()) if file.is_file() else None
+
+    def stamp(self, step: str) -> None:
+        """Write down what a step that is done rests on, so that a later one can tell whether it still holds."""
+        write_text(self._stamp_file(step), canonical(self.basis(step)))
+
+    def _there(self, path: Path, verb: str) -> Path:
+        command = f"run: cohort {verb} {self.study.path}"
         if not path.is_file():
-            name = f"config/studies/{study}.yaml" if study else str(self.study.path)
-            raise ResultsError(f"{path} is not there yet; run: cohort {verb} {name}")
+            raise ResultsError(f"{path} is not there yet; {command}")
+        then, now = self._stamp(verb), self.basis(verb)
+        if then is None:
+            raise ResultsError(f"nothing says what {path} was made from; {command}")
+        if changed := [key for key in now if then.get(key) != now[key]]:
+            raise ResultsError(f"{path} was made from another {' and '.join(changed)}; {command}")
         return path
 
 

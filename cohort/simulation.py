@@ -7,7 +7,7 @@ arm allocated.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,10 +18,14 @@ from cohort.engine import ATOL, RTOL, WIDTH, solve, tiled
 from cohort.library import load
 from cohort.model import Model
 from cohort.population import check_people
+from cohort.posterior import parameter_draws
 from cohort.record import VERSIONED, code, digest
 from cohort.streams import streams
 from cohort.study import Study
 from cohort.trial import MEAN, allocate
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CHUNK = 16 * WIDTH  # lanes per task; results do not depend on it
 
@@ -101,23 +105,27 @@ def _task(path: Path, study: Study, model: Model, arm: str, table: pl.DataFrame,
 def simulate(
     study: Study,
     people: pl.DataFrame,
-    parameters: pl.DataFrame | None = None,
+    posterior: "xr.DataTree | pl.DataFrame | None" = None,
     *,
     client: Any = None,
     state: Path | None = None,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> pl.DataFrame:
-    """Every patient in every arm. people: as `sample_population` enrols; parameters: `draw` and a column per value of
-    `Model.typical()`, the library's own values if not given.
+    """Every patient in every arm. people: as `sample_population` enrols; posterior: a calibration's DataTree, or its
+    draws as a table, `draw` and a column per value of `Model.typical()`. Without one, the model's own values are taken
+    as known, and everyone is simulated once.
 
     With `state`, chunks are kept there and found again; with `client`, they are Dask tasks. Returns a row per draw,
-    arm, subject and visit. Errors: PopulationError for people who are not such, before anything is solved.
+    arm, subject and visit. Errors: PopulationError for people who are not such, before anything is solved;
+    SimulationError when more patients failed than the study allows.
     """
     check_people(study, people)
     model = load(study.model, study.path.parent)
-    if parameters is None:
+    if posterior is None:
         parameters = pl.DataFrame({"draw": [MEAN], **{k: [v] for k, v in model.typical().items()}})
+    else:
+        parameters = posterior if isinstance(posterior, pl.DataFrame) else parameter_draws(study, model, posterior)
     covariates = people.select("subject", *model.covariates.fields())
     jobs: list[tuple[str, pl.DataFrame, pl.DataFrame]] = []
     for arm, table in lanes(study, people, parameters["draw"].to_list()).items():
@@ -129,14 +137,20 @@ def simulate(
         for done, job in enumerate(jobs, 1):
             tables.append(solve_lanes(study, model, *job))
             progress(done, len(jobs))
-        return pl.concat(tables)
+        return _whole(study, tables)
     identity = _identity(study, model)
     paths = [state / f"{digest(identity + _content(*job))[:32]}.parquet" for job in jobs]
     todo = [(p, job) for p, job in zip(paths, jobs, strict=True) if not store.committed(p)]
     progress(len(jobs) - len(todo), len(jobs))
     for done, _ in enumerate(_finished(client, study, model, todo), len(jobs) - len(todo) + 1):
         progress(done, len(jobs))
-    return pl.concat([pl.read_parquet(p) for p in paths])
+    return _whole(study, [pl.read_parquet(p) for p in paths])
+
+
+def _whole(study: Study, tables: list[pl.DataFrame]) -> pl.DataFrame:
+    visits = pl.concat(tables)
+    check_failures(study, visits)
+    return visits
 
 
 def _finished(client: Any, study: Study, model: Model, todo: list) -> Iterator[str]:

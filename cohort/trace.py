@@ -4,6 +4,7 @@ Both are found by walking the traced program with something else in place of num
 runs.
 """
 
+import ast
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -138,11 +139,19 @@ class UnitCheck:
     def run(self, where: str, f: Callable[..., Any], inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
         """Check one function: units of its inputs by name, units wanted of its outputs."""
         self.where = where
-        meaning = {name: Dimensioned(units.unit(unit)) for name, unit in inputs.items()}
+        meaning = {name: Dimensioned(_known(unit)) for name, unit in inputs.items()}
         for name, found in walk(f, meaning, self.rule, self.constant).items():
-            wanted = units.unit(outputs[name])
-            if found.unit is not None and not _equal(found.unit, wanted):
+            wanted = _known(outputs[name])
+            if found.unit is not None and wanted is not None and not _equal(found.unit, wanted):
                 self.wrong.append(f"{self.path}  {where}, {name}: is in {found.unit:~P}, but should be in {wanted:~P}")
+
+
+def _known(text: str) -> pint.Unit | None:
+    """A unit, or None, which fits any, for one that does not exist: `declarations` names it, once."""
+    try:
+        return units.unit(text)
+    except ValueError:
+        return None
 
 
 def _equal(a: pint.Unit, b: pint.Unit) -> bool:
@@ -158,8 +167,60 @@ def _line(equation: Any, path: str) -> int | str:
     return next((frame.line_num for frame in frames if frame.file_name == path), "?")
 
 
+def _places(text: str) -> dict[tuple[str, str], int]:
+    """Line of each field of a class, by (class, field), and of what a call is given, by (keyword, key or nothing)."""
+    places: dict[tuple[str, str], int] = {}
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.ClassDef(name=record, body=body):
+                for line in body:
+                    match line:
+                        case ast.AnnAssign(target=ast.Name(id=name)):
+                            places[record, name] = line.lineno
+            case ast.keyword(arg=str(word), value=value):
+                places[word, ""] = value.lineno
+                for key in value.keys if isinstance(value, ast.Dict) else ():
+                    if isinstance(key, ast.Constant):
+                        places[word, str(key.value)] = key.lineno
+    return places
+
+
+def declarations(model: Model, path: str) -> list[str]:
+    """What is missing or wrong where quantities are declared: sources, and units that do not exist or do not fit."""
+    places = _places(model.text)
+    wrong: list[str] = []
+
+    def say(where: tuple[str, str], message: str) -> None:
+        wrong.append(f"{path}:{places.get(where, '?')}  {', '.join(filter(None, where))}: {message}")
+
+    records = (model.covariates, model.parameters, model.state, model.outputs)
+    named = {(r.__name__, n): m["unit"] for r in records for n, m in r.fields().items()}
+    named |= {("endpoints", n): e.unit for n, e in model.endpoints.items()} | {("time", ""): model.time}
+    for where, unit in named.items():
+        if _known(unit) is None:
+            say(where, f"{unit!r} is not a unit; write such as 1/d, mg/dL or percent")
+    parameters = model.parameters.fields()
+    for name, meta in parameters.items():
+        if not meta["source"].strip():
+            say((model.parameters.__name__, name), "no source; write where its value comes from")
+    time = _known(model.time)
+    if time is not None and time.dimensionality != {"[time]": 1}:
+        say(("time", ""), f"{model.time!r} is not a time; write such as d or h")
+
+    needs = [(("routes", n), "bioavailability", r.bioavailability, "1") for n, r in model.routes.items()]
+    for name, meta in model.outputs.fields().items():
+        error, sizes = meta["error"], {"additive": meta["unit"], "proportional": "1", "baseline": "percent"}
+        needs += [((model.outputs.__name__, name), part, getattr(error, part), unit) for part, unit in sizes.items()]
+    for where, part, size, wanted in needs:
+        found = _known(parameters[size]["unit"]) if isinstance(size, str) else None
+        needed = _known(wanted)
+        if found is not None and needed is not None and not _equal(found, needed):
+            say(where, f"its {part} {size} is in {parameters[size]['unit']!r}; declare {size} in {wanted!r}")
+    return wrong
+
+
 def check_units(model: Model, path: str) -> list[str]:
-    """What does not fit in the units of `individual`, `initial`, `ode` and `observe`; empty when all do.
+    """What does not fit in the declarations, or the units of `individual`, `initial`, `ode` and `observe`.
 
     Covariates count as plain numbers in their declared units: weight / 70 is a ratio, and a parameter that is nothing
     but a covariate has its unit.
@@ -203,4 +264,4 @@ def check_units(model: Model, path: str) -> list[str]:
         time | states | parameters,
         of(O),
     )
-    return check.wrong
+    return declarations(model, path) + check.wrong

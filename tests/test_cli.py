@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,11 @@ def refused(*words: str | Path) -> str:
 def evidence(figures: list[tuple[str, str, str]]) -> str:
     """An evidence file with these arms' means and standard errors, and a count on placebo."""
     lines = [
-        {"trial": "small", "arm": arm, "outcome": "ldl_change", "n": "20", "estimate": mean, "se": se}
+        {"arm": arm, "outcome": "ldl_change", "n": "20", "estimate": mean, "se": se, "unit": "percent"}
         for arm, mean, se in figures
     ]
-    lines.append({"trial": "small", "arm": ARMS[0], "outcome": "treatment_related_ae", "n": "20", "events": "0"})
+    lines.append({"arm": ARMS[0], "outcome": "treatment_related_ae", "n": "20", "events": "0", "unit": "subjects"})
+    lines = [line | {"trial": "small", "visit": "12 wk"} for line in lines]
     return "\n".join([",".join(COLUMNS), *(",".join(line.get(c, "") for c in COLUMNS) for line in lines)]) + "\n"
 
 
@@ -98,11 +100,13 @@ def project(folder: Path, root: Path, posterior, outcomes: str) -> Path:
     (folder / "config/evidence").mkdir()
     shutil.copytree(root / "config/cluster", folder / "config/cluster")
     shutil.copy(root / "config/studies/laplace.yaml", folder / "config/studies")
+    shutil.copy(root / "config/evidence/laplace.csv", folder / "config/evidence")
     (folder / STUDY).write_text(small((root / "config/studies/mendel.yaml").read_text()))
     (folder / "config/evidence/small.csv").write_text(outcomes)
     if posterior is not None:
         (folder / "results/laplace").mkdir(parents=True)
         posterior.to_netcdf(folder / "results/laplace/posterior.nc")
+        open_results(folder / "config/studies/laplace.yaml").stamp("calibrate")
     return folder
 
 
@@ -110,8 +114,12 @@ def project(folder: Path, root: Path, posterior, outcomes: str) -> Path:
 def finished(root, posterior, tmp_path_factory) -> Path:
     """A project in which every step up to the comparison was run, the predictions registered before the outcomes."""
     folder = project(tmp_path_factory.mktemp("finished"), root, posterior, SEEN)
-    for verb in ("population", "simulate", "trial", "register", "compare"):
+    for verb in ("population", "simulate", "trial", "register"):
         done(verb, folder / STUDY)
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], ["add", "config"], [*who, "commit", "-q", "-m", "registered"]):
+        subprocess.run(["git", "-C", str(folder), *words], check=True)
+    done("compare", folder / STUDY)
     return folder
 
 
@@ -163,7 +171,9 @@ def test_a_comparison_after_a_change_of_plan_is_post_hoc(finished, tmp_path):
     shutil.copytree(finished, folder)
     file = folder / STUDY
     file.write_text(file.read_text().replace("margin: 5 percent", "margin: 10 percent"))
-    done("compare", file)
+    assert "trial.parquet was made from another study; run: cohort trial" in refused("compare", file)
+    for verb in ("population", "simulate", "trial", "compare"):
+        done(verb, file)
     standing = open_results(file).summary["standing"]
     assert standing["status"] == "post hoc"
     assert standing["reasons"][0].startswith("study: registered")
@@ -207,7 +217,10 @@ def test_a_calibration_that_was_not_run_is_refused_with_the_command_to_run(root,
     folder = project(tmp_path, root, None, SEEN)
     done("population", folder / STUDY)
     said = refused("simulate", folder / STUDY)
-    assert "results/laplace/posterior.nc is not there yet; run: cohort calibrate config/studies/laplace.yaml" in said
+    assert (
+        f"results/laplace/posterior.nc is not there yet; run: cohort calibrate {folder / 'config/studies/laplace.yaml'}"
+        in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,6 +233,7 @@ def test_a_step_before_its_time_names_the_one_that_comes_first(fresh, verb: str,
 
 
 def test_a_study_that_calibrates_nothing_has_no_sensitivity_to_run(fresh):
+    done("population", fresh / STUDY)
     said = refused("sensitivity", fresh / STUDY)
     assert "small.yaml: there is no calibration section; nothing to vary" in said
 

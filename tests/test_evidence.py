@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cohort.evidence import COLUMNS, EvidenceError, arms, read
+from cohort.evidence import COLUMNS, EvidenceError, Row, arms, read
 
 MEAN = {"trial": "t", "registry": "r", "arm": "low", "outcome": "ldl_change", "visit": "12 wk", "n": "78",
         "estimate": "-63.34", "se": "2.40", "unit": "percent", "source": "[1]", "status": "abstract"}  # fmt: skip
@@ -35,8 +35,13 @@ def test_numbers_are_numbers_and_pooled_arms_a_list(tmp_path: Path):
 def test_names_are_read_without_parsing_a_figure(tmp_path: Path):
     path = _file(tmp_path, MEAN | {"estimate": "blinded", "se": "blinded", "n": "blinded"})
     row = arms(path)[0]
-    assert (row.line, row.arms, row.outcome, row.visit) == (2, ("low",), "ldl_change", "12 wk")
+    assert row == Row(2, "t", ("low",), "ldl_change", "12 wk", "percent")
     assert "blinded" not in repr(row)
+
+
+def test_blanks_around_a_name_are_no_part_of_it(tmp_path: Path):
+    blank = {column: f" {cell} " for column, cell in MEAN.items()}
+    assert arms(_file(tmp_path, blank)) == arms(_file(tmp_path, MEAN))
 
 
 def test_every_bad_cell_is_named_with_line_and_column(tmp_path: Path):

@@ -48,6 +48,7 @@ def test_a_missing_file_is_refused(tmp_path: Path):
         ("import jax.numpy as jnp", "import jax.numpy as jnp\n1 / 0", "1 / 0", "ZeroDivisionError"),
         ("import jax.numpy as jnp", "import jax.numpy as jnp\ndef", "def\n", "SyntaxError"),
         ('time="d",', 'time="d", tyme="h",', "model = Model(", "unexpected keyword argument 'tyme'"),
+        ('vmax"): 0.5}', 'vmax"): 2.0}', "model = Model(", "is 2.0; write a number between -1 and 1"),
         ("    return 100 * (last", "    return 100 * (lats", "(lats(", "name 'lats' is not defined"),
     ],
 )

@@ -84,9 +84,14 @@ def test_correlated_effects_have_the_correlation_of_the_model_and_stay_standard(
 
 
 def test_a_correlation_that_cannot_be_is_refused(evolocumab):
-    model = evolocumab.replace(correlations={("cl", "vmax"): 1.5})
-    with pytest.raises(np.linalg.LinAlgError):
-        model.correlate({name: np.zeros(3) for name in model.effects()})
+    for value in (1.5, 1.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=rf"\('cl', 'vmax'\) is {value}; write a number between -1 and 1"):
+            evolocumab.replace(correlations={("cl", "vmax"): value})
+
+
+def test_correlations_that_contradict_each_other_are_refused(evolocumab):
+    with pytest.raises(ValueError, match="their matrix is not positive definite; lower them"):
+        evolocumab.replace(correlations={("cl", "vmax"): 0.9, ("cl", "v"): 0.9, ("v", "vmax"): -0.9})
 
 
 def test_variances_of_error_parts_add():
@@ -132,6 +137,11 @@ def _with(linear, cl):
     [
         ({"routes": {"sc": Route("dept")}}, "route 'sc' doses 'dept', but the states are depot, central, gone"),
         ({"routes": {"sc": Route("depot", bioavailability="F")}}, "route 'sc' names 'F', but the parameters are"),
+        ({"routes": {"iv": Route("central", molar_mass=0)}}, "has the molar mass 0; write one above 0, in g/mol"),
+        ({"routes": {"iv": Route("central", molar_mass=-1.5)}}, r"has the molar mass -1\.5; write one above 0"),
+        ({"correlations": {("cl", "f"): 0.5}}, "names f, which varies between no subjects"),
+        ({"correlations": {("cl", "cl"): 0.5}}, "names one parameter twice"),
+        ({"correlations": {("cl", "v"): 0.5, ("v", "cl"): 0.1}}, "or stands twice; write each pair once"),
         ({"correlations": {("cl", "w"): 0.5}}, "names 'w', but the parameters are ka, f, cl, v"),
     ],
 )

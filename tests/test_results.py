@@ -1,23 +1,27 @@
 """A result folder: each step's work is found again, and what is missing names the step that makes it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cohort.calibration import parameter_draws
 from cohort.comparison import compare
+from cohort.posterior import parameter_draws
 from cohort.results import Results, ResultsError, open_results
 from cohort.store import write
-from cohort.study import read_study
 
 
 @pytest.fixture
 def mendel(root, tmp_path) -> Results:
-    """MENDEL as if nothing had been run."""
-    study = read_study(root / "config/studies/mendel.yaml").model_copy(update={"root": tmp_path})
-    return open_results(study)
+    """MENDEL as if nothing had been run, in a project of its own: nothing here may touch the real results."""
+    for part in ("config/studies", "config/evidence"):
+        shutil.copytree(root / part, tmp_path / part)
+    results = open_results(tmp_path / "config/studies/mendel.yaml")
+    for file in (results.folder, results.posterior_file):
+        assert file.is_relative_to(tmp_path)
+    return results
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_what_is_not_there_names_the_command_that_makes_it(mendel, what: str, ve
 
 
 def test_a_calibration_that_was_not_run_names_the_study_it_belongs_to(mendel):
-    wanted = r"results/laplace/posterior\.nc is not there yet; run: cohort calibrate config/studies/laplace\.yaml"
+    wanted = r"results/laplace/posterior\.nc is not there yet; run: cohort calibrate .*config/studies/laplace\.yaml"
     with pytest.raises(ResultsError, match=wanted):
         _ = mendel.posterior
 
@@ -71,11 +75,13 @@ def test_sensitivity_is_there_once_it_was_run(mendel):
     assert mendel.sensitivity is None
     mendel.folder.mkdir(parents=True)
     mendel.sensitivity_file.write_text('{"variants": []}')
+    mendel.stamp("sensitivity")
     assert open_results(mendel.study).sensitivity == {"variants": []}
 
 
 def test_a_posterior_reads_back_as_it_was_written(mendel, posterior, evolocumab):
     write(mendel.posterior_file, posterior.to_netcdf)
+    mendel.calibrated.stamp("calibrate")
     again = mendel.posterior
     assert again is not None
     assert set(again.children) == set(posterior.children)
@@ -107,9 +113,11 @@ def test_a_comparison_without_evidence_reads_back(laplace, evolocumab, tmp_path)
 
     study = laplace.model_copy(update={"evidence": {}, "root": tmp_path})
     empty = pl.DataFrame(schema={"draw": pl.Int32, "arm": pl.String, "code": pl.Int8})
-    tree = compare(study, Predictions({}, {}, {"treatment_related_ae": None}), empty, empty, {})
+    made = Predictions({}, {}, {"treatment_related_ae": None})
+    tree = compare(study, empty, predictions=made, analysis=empty)
     results = open_results(study)
     write(results.comparison_file, tree.to_netcdf)
+    results.stamp("compare")
     assert results.summary["validation"] is False
     assert [row["modelled"] for row in results.summary["events"]] == [False, False]
 

@@ -24,7 +24,56 @@ def test_evolocumab_has_no_wrong_unit():
 
 
 def test_a_linear_model_has_no_wrong_unit(linear):
-    assert check_units(linear, __file__) == []
+    assert [w for w in check_units(linear, __file__) if "no source" not in w] == []
+
+
+def test_a_parameter_without_a_source_is_named(linear):
+    wrong = [
+        f"{__file__}:?  Parameters, {name}: no source; write where its value comes from"
+        for name in ("ka", "f", "cl", "v")
+    ]
+    assert check_units(linear, __file__) == wrong
+
+
+# One thing wrong with evolocumab's declarations: what is exchanged, what is named, and what is said of it.
+DECLARED = [
+    ('linear clearance", source="[1] Table 3"', 'linear clearance"', "Parameters, cl", "no source; write where"),
+    ('linear clearance", source="[1] Table 3"', 'linear clearance", source=" "', "Parameters, cl", "no source"),
+    ('0.319, "1/d"', '0.319, "1/dd"', "Parameters, ka", "'1/dd' is not a unit; write such as 1/d, mg/dL or percent"),
+    ('quantity("kg"', 'quantity("kgg"', "Covariates, weight", "'kgg' is not a unit"),
+    ('depot: Scalar = quantity("nmol"', 'depot: Scalar = quantity("nmoll"', "State, depot", "'nmoll' is not a unit"),
+    ('c: Scalar = quantity("nM"', 'c: Scalar = quantity("nMM"', "Outputs, c", "'nMM' is not a unit"),
+    ('"ldl_change": Endpoint(ldl_change, unit="percent"', '"ldl_change": Endpoint(ldl_change, unit="percents%"',
+     "endpoints, ldl_change", "'percents%' is not a unit"),
+    ('time="d"', 'time="dd"', "time", "'dd' is not a unit"),
+    ('time="d"', 'time="mg"', "time", "'mg' is not a time; write such as d or h"),
+    ('"sc": Route("depot", bioavailability="f"', '"sc": Route("depot", bioavailability="v"', "routes, sc",
+     "its bioavailability v is in 'L'; declare v in '1'"),
+    ('f: Scalar = fixed(0.72, "1"', 'f: Scalar = fixed(72, "percent"', "", "its bioavailability f is in 'percent'"),
+    ("error=proportional(0.282)", 'error=proportional("sigma")', "Outputs, c",
+     "its proportional sigma is in 'percent'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "where", "message"), DECLARED)
+def test_a_wrong_declaration_is_one_line_that_names_its_place(
+    tmp_path: Path, old: str, new: str, where: str, message: str
+):
+    wrong, text = _planted(tmp_path, old, new)
+    [hit] = [w for w in wrong if message in w]
+    if where:
+        assert hit.startswith(f"{tmp_path / 'planted.py'}:{text[: text.index(new)].count(chr(10)) + 1}  {where}: ")
+
+
+def test_everything_wrong_with_declarations_comes_at_once(tmp_path: Path):
+    text = path_of("evolocumab").read_text()
+    for old, new, *_ in (DECLARED[0], DECLARED[2], DECLARED[3]):
+        text = text.replace(old, new, 1)
+    text = text.replace("- p.cl * c", "- p.cl * y.central")
+    (tmp_path / "planted.py").write_text(text)
+    said = "\n".join(check_units(load(str(tmp_path / "planted.py")), str(tmp_path / "planted.py")))
+    for part in ("cl: no source", "'1/dd' is not a unit", "'kgg' is not a unit", "sub"):
+        assert part in said
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,11 @@ import scipy
 from cohort import evidence
 from cohort.calibration import fitness
 from cohort.calibration.fit import Data, fitted, observed, priors, probability, run, sampler
-from cohort.calibration.posterior import flat as flat
-from cohort.calibration.posterior import parameter_draws as parameter_draws
-from cohort.calibration.posterior import values as values
 from cohort.calibration.response import CalibrationError as CalibrationError
 from cohort.calibration.response import response
 from cohort.library import load
 from cohort.model import Model
+from cohort.posterior import flat
 from cohort.record import canonical, digest, file_digest, plain
 from cohort.study import Study, fingerprint
 
@@ -43,7 +41,12 @@ def calibrate(
     """
     plan = study.calibration
     if plan is None:
-        raise CalibrationError(f"{study.path}: there is no calibration section; add it, or write parameters_from")
+        instead = (
+            f"its parameters come from '{study.parameters_from}': calibrate that study"
+            if study.parameters_from
+            else "add it, or write parameters_from"
+        )
+        raise CalibrationError(f"{study.path}: there is no calibration section; {instead}")
     model = model or load(study.model, study.path.parent)
     files = [study.root / use.file for use in study.evidence.values() if use.use == "calibration"]
     outcomes = pl.concat([evidence.read(f) for f in files]) if outcomes is None else outcomes

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from cohort import units
-from cohort.calibration.response import CalibrationError
+from cohort.calibration.response import CalibrationError, slopes
 from cohort.model import Model
 from cohort.study import Prior, Study
 
@@ -114,7 +114,7 @@ def probability(
     plan = study.calibration
     assert plan is not None
     typical = model.typical()
-    residual = {meta["error"].baseline for meta in model.outputs.fields().values()} & set(plan.priors)
+    residual = residual_of(model, plan.endpoint)
     y, se = jnp.where(jnp.isfinite(data.mean), data.mean, 0.0), jnp.where(jnp.isfinite(data.se), data.se, 1.0)
 
     def model_of_arms(used: Any) -> None:
@@ -131,9 +131,8 @@ def probability(
             numpyro.sample("mean", dist.Normal(mean, se), obs=y)
         if len(data.sd):
             # The published SD is that of an adjusted analysis: it may be off from the plain one by this much.
-            off = numpyro.sample("adjustment", dist.Normal(0.0, 1.0)) * plan.adjustment
-            within = sum(values[name] ** 2 for name in residual) if residual else 0.0
-            total = pooled_variance(data, structural, within)
+            off = numpyro.sample("adjustment|standard", dist.Normal(0.0, 1.0)) * plan.adjustment
+            total = pooled_variance(data, structural, size(residual, typical | values) ** 2)
             with numpyro.plate("group", len(data.sd)):  # scaled chi-square
                 rate = data.df / 2 / (total * jnp.exp(2 * off))
                 numpyro.sample("variance", dist.Gamma(data.df / 2, rate), obs=data.sd**2)
@@ -143,6 +142,24 @@ def probability(
                 numpyro.sample(f"{event}_events", dist.Binomial(n, logits=logit), obs=events)
 
     return model_of_arms
+
+
+def residual_of(model: Model, endpoint: str) -> float | str:
+    """Standard deviation that measurement adds to the endpoint: a number, or the parameter that holds it. Errors:
+    CalibrationError unless the endpoint reads one output, whose residual is a percentage of baseline."""
+    fields = model.outputs.fields()
+    read = [name for name, moves in slopes(model, endpoint, visits=3).items() if moves.any()]
+    errors = [fields[name]["error"] for name in read]
+    if len(errors) != 1 or errors[0].additive or errors[0].proportional or not errors[0].baseline:
+        raise CalibrationError(
+            f"the endpoint {endpoint!r} reads {', '.join(read)}; to calibrate on it, it must read one output "
+            "whose residual error is of_baseline(...) and nothing else"
+        )
+    return errors[0].baseline
+
+
+def size(residual: float | str, values: Mapping[str, Any]) -> Any:
+    return values[residual] if isinstance(residual, str) else residual
 
 
 def pooled_variance(data: Data, structural: Any, residual: Any) -> Any:
@@ -156,11 +173,12 @@ def fitted(
     """Under each of many draws (draws,): the mean of each arm, (draws, arms), and the standard deviation of each
     group, (draws, groups). Draw by draw: all at once would need gigabytes."""
     typical = model.typical()
-    residual = [n for n in {m["error"].baseline for m in model.outputs.fields().values()} if n in values]
+    assert study.calibration is not None
+    residual = residual_of(model, study.calibration.endpoint)
 
     def one(draw: Mapping[str, Any]) -> dict[str, Any]:
         course = endpoint(typical | {k: v for k, v in draw.items() if k in typical})
-        within = sum(draw[name] ** 2 for name in residual)
+        within = size(residual, typical | dict(draw)) ** 2
         variance = pooled_variance(data, jnp.var(course, axis=1), within) if len(data.sd) else jnp.zeros(0)
         shift = draw["offset"] @ data.members if "offset" in draw else 0.0
         return {"arm_mean": jnp.mean(course, axis=1) + shift, "group_sd": jnp.sqrt(variance)}

@@ -8,7 +8,7 @@ import polars as pl
 import scipy
 
 from cohort.calibration.fit import MAX_RHAT, Data
-from cohort.calibration.posterior import convergence, flat, values
+from cohort.posterior import convergence, flat, values
 from cohort.study import Prior, Study
 
 if TYPE_CHECKING:

@@ -96,12 +96,12 @@ def drivers_and_responses(model: Model, calibrated: set[str]) -> tuple[list[str]
     return [s for s in states if s not in responses], [s for s in states if s in responses]
 
 
-def _visits_that_count(model: Model, read: Callable[[Any], Any], visits: int) -> np.ndarray:
-    """Positions of the visits that the endpoint's value moves with, at some generic course."""
+def slopes(model: Model, endpoint: str, visits: int) -> dict[str, np.ndarray]:
+    """By output, whether the endpoint moves with its value at each of so many visits, at some generic course."""
     generic = 1.0 + np.random.default_rng(0).random((len(model.outputs.fields()), visits))
     course = model.outputs(**dict(zip(model.outputs.fields(), jnp.asarray(generic), strict=True)))
-    slopes = jax.tree.leaves(jax.grad(lambda out: jnp.asarray(read(out), float))(course))
-    return np.flatnonzero(np.any([np.asarray(s) != 0 for s in slopes], axis=0))
+    found = jax.grad(lambda out: jnp.asarray(model.endpoints[endpoint].reads(out), float))(course)
+    return {name: np.asarray(getattr(found, name)) != 0 for name in model.outputs.fields()}
 
 
 def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, step: float) -> Callable[..., Any]:
@@ -114,7 +114,7 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
     x, z = representative(model, people, subjects, study.seed)
     read = model.endpoints[plan.endpoint].reads
     planned = np.array([visit.to(model.time) for visit in study.visits])
-    visits = planned[_visits_that_count(model, read, len(planned))]
+    visits = planned[np.any(list(slopes(model, plan.endpoint, len(planned)).values()), axis=0)]  # those that count
     # What the last visit reads has forgotten most of what came long before: cells widen by √2 per interval backwards.
     widths = step * np.sqrt(2.0) ** np.arange(len(planned) - 1)[::-1]
     edges = [

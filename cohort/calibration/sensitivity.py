@@ -14,22 +14,17 @@ from cohort import units
 from cohort.calibration import CalibrationError, calibrate
 from cohort.calibration.fit import priors
 from cohort.calibration.fitness import chi_square, diagnostics
-from cohort.calibration.posterior import flat, values
 from cohort.library import load
 from cohort.model import Model
+from cohort.posterior import flat, values
 from cohort.record import plain
 from cohort.study import Study
-from cohort.study.grammar import prior
 
 if TYPE_CHECKING:
     import xarray as xr
 
 CORRELATIONS = (0.0, 0.8)
 SPREADS = (0.8, 1.2)
-PRIORS = {  # by parameter, in the unit of the study's own prior: tried where a study calibrates it
-    "kout": ("lognormal(0.305, 0.1)", "lognormal(0.08, 0.3)"),  # Gibbs 2017: the largest rate, and that at baseline
-}
-PER_GROUP = "drift"  # shared by all arms in the fit; here each group of arms has its own
 
 
 @dataclass(frozen=True)
@@ -58,15 +53,15 @@ def variants(study: Study, model: Model) -> Iterator[Variant]:
     for factor in SPREADS if taken else ():
         label = f"spread between subjects of {', '.join(taken)} times {factor:g}"
         yield Variant(label, study, with_spreads(model, taken, factor))
-    for name in sorted(set(PRIORS) & set(plan.priors)):
-        for text in PRIORS[name]:
-            other = plan.priors[name].model_copy(update={"prior": prior(text)})
-            label = f"prior of {name} {text}, not {plan.priors[name].prior}"
+    for name, others in plan.sensitivity.priors.items():
+        for prior in others:
+            other = plan.priors[name].model_copy(update={"prior": prior})
+            label = f"prior of {name} {prior}, not {plan.priors[name].prior}"
             yield Variant(label, planned(priors={**plan.priors, name: other}), model)
-    if PER_GROUP in plan.priors:
-        shared = plan.priors[PER_GROUP]
+    if plan.sensitivity.per_group:
+        shared = plan.priors[plan.sensitivity.per_group]
         size = shared.prior.arguments[-1] * units.factor(shared.unit, model.endpoints[plan.endpoint].unit)
-        yield Variant(f"{PER_GROUP} of each group of arms, not one", study, model, apart=size)
+        yield Variant(f"{plan.sensitivity.per_group} of each group of arms, not one", study, model, apart=size)
     yield Variant(
         f"{2 * plan.subjects} subjects integrated over, not {plan.subjects}", planned(subjects=2 * plan.subjects), model
     )

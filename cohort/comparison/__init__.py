@@ -2,13 +2,13 @@
 
 import json
 import math
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from cohort import evidence
-from cohort.calibration import flat
 from cohort.comparison import agreement, borrowing, safety
 from cohort.comparison.discrepancy import ComparisonError as ComparisonError
 from cohort.comparison.discrepancy import fit
@@ -28,24 +28,44 @@ from cohort.comparison.predict import (
     registered_path as registered_path,
 )
 from cohort.library import load
-from cohort.record import Audit, canonical, file_digest, plain
+from cohort.posterior import flat, parameter_draws
+from cohort.record import Audit, canonical, file_digest, git, plain
 from cohort.study import Study
+from cohort.trial import analysis_set
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-def register(study: Study, predictions: Predictions, posterior_attrs: dict[str, Any]) -> dict[str, Any]:
-    """The record that `cohort register` writes to config/registered/. Errors: ComparisonError where there is nothing to
-    predict."""
+def register(study: Study, predictions: Predictions, posterior_attrs: dict[str, Any], audit: Audit) -> dict[str, Any]:
+    """The record that `cohort register` writes to config/registered/.
+
+    Errors: ComparisonError where there is nothing to predict, where this study's outcomes were opened before, and where
+    other predictions are registered already.
+    """
     if not any(use.use == "validation" for use in study.evidence.values()):
         raise ComparisonError(f"{study.path}: there is no evidence with use: validation; nothing to register")
-    return record(study, predictions, posterior_attrs)
+    made, path = record(study, predictions, posterior_attrs), registered_path(study)
+    if path.is_file() and json.loads(path.read_text())["predictions_hash"] != made["predictions_hash"]:
+        raise ComparisonError(f"{path} holds other predictions; a registration is not overwritten")
+    if opened := _first_opening(audit):
+        raise ComparisonError(f"{study.path}: its outcomes were opened at {opened}; it is too late to register")
+    return made
 
 
-def standing(study: Study, mine: dict[str, Any]) -> dict[str, Any]:
-    """Whether these predictions were written down before: `registered` when what they rest on is the same and every
-    predicted mean is, within its simulation error; `post hoc` otherwise, with the reasons."""
+def _first_opening(audit: Audit | None) -> str | None:
+    """When validation outcomes were first opened here."""
+    lines = audit.lines() if audit else []
+    return next((s["time"] for s in lines if s["event"] == "outcomes opened" and s["use"] == "validation"), None)
+
+
+def standing(study: Study, mine: dict[str, Any], audit: Audit | None) -> dict[str, Any]:
+    """Whether these predictions were written down before.
+
+    `registered`: config/registered/ holds them, committed before the outcomes were first opened here; what they rest
+    on is the same, and so is every predicted mean within its simulation error (to the bit on the same kind of
+    machine). `post hoc` otherwise, with the reasons.
+    """
     path = registered_path(study)
     if not path.is_file():
         return {"status": "post hoc", "reasons": [f"there is no {path.name} in config/registered/"], "file": None}
@@ -55,7 +75,13 @@ def standing(study: Study, mine: dict[str, Any]) -> dict[str, Any]:
         for key in mine["identity"]
         if theirs["identity"].get(key) != mine["identity"][key]
     ]
-    largest = 0.0
+    committed = git(study.root, "log", "-1", "--format=%cI", "--", str(path))
+    opened = _first_opening(audit)
+    if not committed or git(study.root, "status", "--porcelain", "--", str(path)):
+        reasons.append("the registered file is not committed as it stands")
+    elif opened and datetime.fromisoformat(committed) > datetime.fromisoformat(opened):
+        reasons.append(f"it was committed at {committed}, after the outcomes were first opened at {opened}")
+    differences = []
     for endpoint, arms in mine["predictions"]["arms"].items():
         for arm, now in arms.items():
             then = theirs["predictions"]["arms"].get(endpoint, {}).get(arm)
@@ -63,7 +89,7 @@ def standing(study: Study, mine: dict[str, Any]) -> dict[str, Any]:
                 reasons.append(f"{endpoint}, {arm}: not registered")
                 continue
             off, allowed = abs(now["mean"] - then["mean"]), 4 * math.hypot(now["mcse"], then["mcse"])
-            largest = max(largest, off)
+            differences.append((off, allowed))
             if off > allowed:
                 reasons.append(f"{endpoint}, {arm}: registered {then['mean']:.2f}, now {now['mean']:.2f}")
     return {
@@ -71,29 +97,37 @@ def standing(study: Study, mine: dict[str, Any]) -> dict[str, Any]:
         "reasons": reasons,
         "file": path.name,
         "file_hash": file_digest(path),
-        "commit": theirs["code"].get("commit"),
+        "committed": committed,
         "identical": theirs["predictions_hash"] == mine["predictions_hash"],
-        "largest_difference": largest,
+        "largest_difference": max((off for off, _ in differences), default=0.0),
+        "tolerance": min((allowed for _, allowed in differences), default=0.0),
         "registered": theirs["predictions"],
     }
 
 
 def compare(
     study: Study,
-    predictions: Predictions,
     visits: pl.DataFrame,
-    analysis: pl.DataFrame,
-    posterior_attrs: dict[str, Any],
+    posterior: "xr.DataTree | None" = None,
     *,
+    predictions: Predictions | None = None,
+    analysis: pl.DataFrame | None = None,
     audit: Audit | None = None,
 ) -> "xr.DataTree":
     """Freeze the predictions, then open the outcomes and set the two side by side.
 
-    Returns an ArviZ DataTree: the posterior of the trial's and arms' discrepancy where there is validation evidence,
-    and every table, as JSON, in its attribute `summary`. Errors: ComparisonError if that posterior did not converge.
+    visits: as `simulate` returns under this posterior. predictions, analysis: made here unless given. Returns an ArviZ
+    DataTree: the posterior of the trial's and arms' discrepancy where there is validation evidence, and every table, as
+    JSON, in its attribute `summary`. Errors: ComparisonError if that posterior did not converge, EvidenceError for
+    outcomes that cannot be read.
     """
     import xarray as xr
 
+    model = load(study.model, study.path.parent)
+    parameters = parameter_draws(study, model, posterior)
+    analysis = analysis_set(study, model, visits, parameters) if analysis is None else analysis
+    predictions = predict(study, analysis, parameters) if predictions is None else predictions
+    posterior_attrs = {} if posterior is None else {str(k): v for k, v in posterior.attrs.items()}
     mine = record(study, predictions, posterior_attrs)
     if audit is not None:
         audit.append("predictions frozen", predictions=predictions.hash(), identity=mine["identity"], code=mine["code"])
@@ -111,14 +145,14 @@ def compare(
         "quantiles": mine["quantiles"],
         "validation": "validation" in uses,
         "events": safety.events(study, predictions, outcomes),
-        "shares": safety.shares(study, load(study.model, study.path.parent), visits, analysis, predictions),
+        "shares": safety.shares(study, model, visits, analysis, predictions),
     }
     tree = xr.DataTree()
     if outcomes is not None:
         table = agreement.arms_and_effects(study, predictions, outcomes)
         summary |= {"arms": table, "coverage": agreement.coverage(table), "outcomes": outcomes.drop("arms").to_dicts()}
         if "validation" in uses:
-            summary["standing"] = standing(study, mine)
+            summary["standing"] = standing(study, mine, audit)
             tree = _discrepancy(study, predictions, table, summary)
     tree.attrs |= {"study": study.name, "summary": canonical(plain(summary))}
     return tree
@@ -131,7 +165,6 @@ def _discrepancy(
     import xarray as xr
 
     analysis = study.analysis
-    trial, arm = analysis.discrepancy.to("percent"), analysis.arm_discrepancy.to("percent")
     tree = xr.DataTree()
     for endpoint, per_arm in predictions.means.items():
         rows = [row for row in table if row["endpoint"] == endpoint and row["kind"] == "mean"]
@@ -140,6 +173,8 @@ def _discrepancy(
         names = [row["arm"] for row in rows]
         y, se = np.array([row["observed"] for row in rows]), np.array([row["se"] for row in rows])
         mine = [per_arm[name] for name in names]
+        unit = agreement.unit_of(study, endpoint)
+        trial, arm = analysis.discrepancy.to(unit), analysis.arm_discrepancy.to(unit)
         tree = fit(names, mine, y, se, trial=trial, arm=arm, seed=study.seed, engine=analysis.engine)
         draws = flat(tree, "trial")
         mu = flat(tree, "mu")

@@ -7,6 +7,7 @@ import polars as pl
 import scipy
 
 from cohort.comparison.predict import ArmPrediction, Predictions
+from cohort.library import load
 from cohort.study import Study
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -32,10 +33,14 @@ def rows(prediction: ArmPrediction, observed: float, se: float, margin: float | 
         low, high = prediction.quantile((1 - level) / 2), prediction.quantile((1 + level) / 2)
         found |= {f"low_{level:g}": low, f"high_{level:g}": high, f"inside_{level:g}": bool(low <= observed <= high)}
     if margin is not None:
-        upper = scipy.stats.norm.cdf((prediction.theta + margin - observed) / se)
-        lower = scipy.stats.norm.cdf((prediction.theta - margin - observed) / se)
+        upper = scipy.stats.norm.cdf((prediction.means + margin - observed) / se)
+        lower = scipy.stats.norm.cdf((prediction.means - margin - observed) / se)
         found["p_within_margin"] = float(np.mean(upper - lower))
     return found
+
+
+def unit_of(study: Study, endpoint: str) -> str:
+    return load(study.model, study.path.parent).endpoints[endpoint].unit
 
 
 def arms_and_effects(study: Study, predictions: Predictions, outcomes: pl.DataFrame) -> list[dict[str, Any]]:
@@ -43,7 +48,7 @@ def arms_and_effects(study: Study, predictions: Predictions, outcomes: pl.DataFr
     table = []
     for endpoint, per_arm in predictions.means.items():
         plan = study.endpoints[endpoint]
-        margin = plan.margin.to("percent") if plan.margin else None
+        margin = plan.margin.to(unit_of(study, endpoint)) if plan.margin else None
         seen = {
             row["arms"][0]: row
             for row in outcomes.filter(pl.col("outcome") == endpoint).iter_rows(named=True)

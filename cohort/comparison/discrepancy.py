@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cohort.calibration.fitness import reasons_to_refuse
-from cohort.calibration.posterior import convergence
 from cohort.comparison.predict import ArmPrediction
+from cohort.posterior import convergence
 
 if TYPE_CHECKING:
     import xarray as xr

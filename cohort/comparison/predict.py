@@ -47,10 +47,16 @@ class ArmPrediction:
         """Sampling error of a trial's mean, under each draw."""
         return self.sd / np.sqrt(self.n)
 
+    @property
+    def means(self) -> np.ndarray:
+        """theta drawn towards its mean until only its uncertainty is left: sampling error enters once, with a trial."""
+        spread = self.theta.std(ddof=1)
+        centre = self.theta.mean()
+        return centre + (self.theta - centre) * (self.parameter_sd / spread if spread > 0 else 1.0)
+
     def cdf(self, value: float) -> float:
-        """Share of the predictive distribution of a trial's mean that lies below `value`. Each theta still has its
-        noise, a few percent of the predictive variance, so intervals are that little too wide."""
-        return float(scipy.stats.norm.cdf(value, self.theta, self.standard_error).mean())
+        """Share of the predictive distribution of a trial's mean that lies below `value`."""
+        return float(scipy.stats.norm.cdf(value, self.means, self.standard_error).mean())
 
     def quantile(self, q: float) -> float:
         """Of the predictive distribution of a trial's mean: a normal per draw, all draws alike."""
@@ -78,7 +84,7 @@ class ArmPrediction:
             "mean": float(self.theta.mean()),
             "sd": self.parameter_sd,
             "mcse": self.mcse,
-            "predictive_sd": float(np.sqrt(self.theta.var(ddof=1) + np.mean(self.standard_error**2))),
+            "predictive_sd": float(np.sqrt(self.parameter_sd**2 + np.mean(self.standard_error**2))),
             "quantiles": [self.quantile(q) for q in QUANTILES],
         }
 

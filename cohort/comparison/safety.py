@@ -25,11 +25,16 @@ def events(study: Study, predictions: Predictions, outcomes: pl.DataFrame | None
     }
     for event, risk in predictions.risks.items():
         counts = [] if outcomes is None else outcomes.filter(pl.col("outcome") == event).to_dicts()
-        listed = [(tuple(r["arms"]), r["n"], r["events"]) for r in counts] or [
-            (arms, sum(study.arms[a].n for a in arms), None) for arms in groups.values() if arms
+        listed = [(tuple(r["arms"]), r["n"], r["events"]) for r in counts]
+        counted = {arm for arms, _, _ in listed for arm in arms}
+        listed += [
+            (arms, sum(study.arms[a].n for a in arms), None)
+            for arms in groups.values()
+            if arms and not counted & set(arms)
         ]
         for arms, n, seen in listed:
-            on_drug = np.mean([study.arms[a].dose is not None for a in arms])
+            planned = [study.arms[a].n for a in arms]
+            on_drug = np.average([study.arms[a].dose is not None for a in arms], weights=planned)
             row: dict[str, Any] = {
                 "event": event,
                 "arms": list(arms),

@@ -53,6 +53,7 @@ def report(results: Results, drawn: dict[str, str]) -> str:
     study, summary = results.study, results.summary
     model = load(study.model, study.path.parent)
     calibration, own = results.calibration, study.calibration is not None
+    audit = [line for line in results.audit.lines() if line["event"] != "report"]
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     page.filters |= {"arm": arm_label, "row_label": row_label, **tables.FILTERS}
     template = page.from_string(resources.files("cohort.report").joinpath("page.html").read_text("utf-8"))
@@ -71,13 +72,17 @@ def report(results: Results, drawn: dict[str, str]) -> str:
         outcomes=summary.get("outcomes", []),
         evidence_notes=tables.evidence_notes(summary),
         sensitivity=results.sensitivity if own else None,
+        outside=int(results.population["age_outside_source"].sum())
+        if "age_outside_source" in results.population
+        else 0,
         record={
             "study": fingerprint(study),
             "model": digest(model.text),
             "engine": f"Tsit5, rtol {RTOL:g}, atol {ATOL:g}, tiles of {WIDTH} patients, float64",
-            **code(),
+            # The code that simulated, which need not be the code that draws the report.
+            **next((line["code"] for line in reversed(audit) if line["event"] == "simulated"), code()),
         },
-        audit=[line for line in results.audit.lines() if line["event"] != "report"],
+        audit=audit,
     )
 
 

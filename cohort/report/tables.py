@@ -106,6 +106,7 @@ def model_parameters(model: Model, calibration: dict[str, Any] | None) -> list[d
             "spread": meta["spread"],
             "about": meta["about"],
             "source": meta["source"],
+            "rse": meta["rse"],
             "learnt": learnt.get(name),
         }
         for name, meta in model.parameters.fields().items()

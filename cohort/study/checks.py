@@ -5,6 +5,7 @@ Works on whatever sections were readable, so that its findings come together wit
 
 import difflib
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 from cohort import evidence, units
 from cohort.library import ModelError, load
 from cohort.model import Model
+from cohort.study.grammar import Prior
 from cohort.study.protocol import Share, Spread
-from cohort.study.source import Place, Source
+from cohort.study.source import Place, Source, read
 
 # What every source of virtual people gives, with its unit; categories have levels instead.
 COLUMNS: dict[str, str | tuple[str, ...]] = {
@@ -23,6 +25,9 @@ COLUMNS: dict[str, str | tuple[str, ...]] = {
     "weight": "kg",
     "bmi": "kg/m**2",
 }
+
+# Between what a person lies, in the units above; a model's own `plausible` may be narrower.
+LIVING = {"age": (0.0, 120.0), "height": (50.0, 250.0), "weight": (2.0, 500.0), "bmi": (8.0, 150.0)}
 
 Found = tuple[Place, str]
 
@@ -44,20 +49,47 @@ def check(
             model = load(sections["model"], path.parent)
         except ModelError as e:
             found.append((("model",), str(e)))
+    if model:
+        found += _covariates(model)
     if "population" in sections:
         found += _population(sections["population"], model)
     if "arms" in sections:
         found += _arms(sections["arms"], source, model)
-        found += _visits(sections, model)
+        found += _visits(sections)
+        found += _enough(sections)
     found += _endpoints(sections, model)
     found += _parameters(sections, model, path)
+    found += _discrepancies(sections, model)
     found += _borrowing(sections)
-    return found, list(_evidence(sections, source, path, root, found))
+    return found, list(_evidence(sections, source, path, root, model, found))
 
 
 def _near(word: str, known: Mapping[str, Any] | list[str]) -> str:
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean '{near[0]}'?" if near else f"write one of {', '.join(known) or 'none'}"
+
+
+def _measures(found: str, wanted: str) -> bool:
+    """Whether what is in one unit can be written in the other."""
+    try:
+        units.factor(found, wanted)
+    except ValueError:
+        return False
+    return True
+
+
+def _covariates(model: Model) -> Iterator[Found]:
+    for name, meta in model.covariates.fields().items():
+        given = COLUMNS.get(name)
+        if isinstance(given, str) and meta["unit"] != given:
+            yield ("model",), f"its covariate {name} is in {meta['unit']}, but people come in {given}; declare it so"
+
+
+def _plausible(name: str, model: Model | None) -> tuple[float, float]:
+    """Between which values a column lies, in its unit."""
+    low, high = LIVING.get(name, (-math.inf, math.inf))
+    own = (model.covariates.fields().get(name, {}) if model else {}).get("plausible", (-math.inf, math.inf))
+    return max(low, own[0]), min(high, own[1])
 
 
 def _population(population: Any, model: Model | None) -> Iterator[Found]:
@@ -84,8 +116,12 @@ def _population(population: Any, model: Model | None) -> Iterator[Found]:
                         f"'{value}' is not a quantity in {levels_or_unit}; write it in {levels_or_unit}",
                     )
                     continue
+                low, high = _plausible(name, model)
                 if number <= 0:
                     yield (*place, key), f"'{value}' must be more than 0"
+                elif key == "mean" and not low <= number <= high:
+                    within = f"{low:g} to {high:g} {levels_or_unit}"
+                    yield (*place, key), f"'{value}' is no plausible mean; write one within {within}"
     if model:
         for name in sorted(given - {"female", "age"} - set(population.covariates)):
             unit = known[name] if isinstance(known[name], str) else "yes or no"
@@ -121,7 +157,12 @@ def _eligibility(population: Any, known: Mapping[str, Any], model: Model | None)
         except ValueError as e:
             yield place, f"{criterion.text!r}: {e}; {criterion.column} is in {levels_or_unit}"
             continue
-        before = allowed.get(criterion.column, (low, high))
+        least, most = _plausible(criterion.column, model)
+        if low <= high and (low > most or high < least):
+            within = f"{least:g} to {most:g} {levels_or_unit}"
+            yield place, f"no one can meet {criterion.text!r}; write a limit on {criterion.column} within {within}"
+            continue
+        before = allowed.get(criterion.column, (least, most))
         low, high = max(low, before[0]), min(high, before[1])
         allowed[criterion.column] = (low, high)
         if low > high:
@@ -146,6 +187,13 @@ def _arms(arms: Mapping[str, Any], source: Source, model: Model | None) -> Itera
         if arm.control is not None and (arm.control not in named or arm.control == name):
             others = [other for other in named if other != name]
             yield ("arms", name, "control"), f"{arm.control!r} is no other arm; {_near(arm.control, others)}"
+        if arm.n < 2:
+            yield ("arms", name, "n"), f"{arm.n} patient has no standard deviation; write at least 2"
+        if arm.every and arm.duration and arm.every.to("d") > arm.duration.to("d"):
+            yield (
+                ("arms", name, "every"),
+                f"'{arm.every}' is longer than for, '{arm.duration}'; for a single dose write the same time twice",
+            )
         if arm.dose is not None:
             regimen = (str(arm.dose), arm.route, str(arm.every), str(arm.duration))
             if regimen in regimens:
@@ -156,7 +204,7 @@ def _arms(arms: Mapping[str, Any], source: Source, model: Model | None) -> Itera
             yield ("arms", control, "control"), "is itself a control; leave its own control out"
 
 
-def _visits(sections: Mapping[str, Any], model: Model | None) -> Iterator[Found]:
+def _visits(sections: Mapping[str, Any]) -> Iterator[Found]:
     times = [visit.to("d") for visit in sections.get("visits", [])]
     if times and times[0] != 0:
         yield ("visits", 0), "the first visit is the baseline; write 0 wk"
@@ -166,6 +214,13 @@ def _visits(sections: Mapping[str, Any], model: Model | None) -> Iterator[Found]
     for name, arm in sections["arms"].items():
         if arm.duration and times and arm.duration.to("d") > times[-1]:
             yield ("arms", name, "for"), f"'{arm.duration}' ends after the last visit; shorten it or add a visit"
+
+
+def _enough(sections: Mapping[str, Any]) -> Iterator[Found]:
+    planned = sum(arm.n for arm in sections["arms"].values())
+    if "population" in sections and sections["population"].size < planned:
+        size = sections["population"].size
+        yield ("population", "size"), f"the arms plan {planned} patients, the population has {size}; raise it"
 
 
 def _endpoints(sections: Mapping[str, Any], model: Model | None) -> Iterator[Found]:
@@ -187,13 +242,27 @@ def _endpoints(sections: Mapping[str, Any], model: Model | None) -> Iterator[Fou
                 yield ("endpoints", name, "margin"), f"'{plan.margin}' must be more than 0"
 
 
+def _continuous(name: str, plan: Any, model: Model | None) -> bool:
+    """Whether an endpoint is measured, not counted; a model that could not be read says nothing against it."""
+    return plan.kind == "course" and not (model and name in model.endpoints and model.endpoints[name].binary)
+
+
+def _calibrates(path: Path) -> bool:
+    data = read(path.read_text(encoding="utf-8", errors="replace")).data
+    return isinstance(data, dict) and data.get("calibration") is not None
+
+
 def _parameters(sections: Mapping[str, Any], model: Model | None, path: Path) -> Iterator[Found]:
     origin, calibration = sections.get("parameters_from"), sections.get("calibration")
     uses = {use.use for use in sections.get("evidence", {}).values()}
     if origin is not None:
-        if not (path.parent / f"{origin}.yaml").is_file():
-            others = sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != path.stem)
+        others = sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != path.stem and _calibrates(p))
+        if origin == path.stem:
+            yield ("parameters_from",), f"is this study itself; {_near(origin, others)}"
+        elif not (path.parent / f"{origin}.yaml").is_file():
             yield ("parameters_from",), f"there is no study {origin!r} beside this one; {_near(origin, others)}"
+        elif origin not in others:
+            yield ("parameters_from",), f"the study {origin!r} has no calibration section; {_near(origin, others)}"
         if calibration is not None:
             yield (
                 ("calibration",),
@@ -211,8 +280,31 @@ def _parameters(sections: Mapping[str, Any], model: Model | None, path: Path) ->
             ("calibration", "endpoint"),
             f"{calibration.endpoint!r} is no endpoint; {_near(calibration.endpoint, endpoints)}",
         )
-    if model is None:
-        return
+    elif not _continuous(calibration.endpoint, endpoints[calibration.endpoint], model):
+        measured = [n for n, e in endpoints.items() if _continuous(n, e, model)]
+        yield (
+            ("calibration", "endpoint"),
+            f"{calibration.endpoint!r} counts subjects; write one that is measured: {', '.join(measured) or 'none'}",
+        )
+    if visits := sections.get("visits"):
+        first, second = (visit.to("d") for visit in visits[:2])
+        if 0 < second - first < calibration.step.to("d") - 1e-9:
+            longest = f"{second - first:g} d between the first two visits"
+            yield ("calibration", "step"), f"'{calibration.step}' is longer than the {longest}; write less"
+    made, analysis = calibration.chains * calibration.draws, sections.get("analysis")
+    if analysis and analysis.draws > made:
+        yield (
+            ("analysis", "draws"),
+            f"{analysis.draws} are more than the {made} that the calibration makes (chains times draws); write fewer",
+        )
+    if model is not None:
+        yield from _priors(calibration, endpoints, model)
+
+
+def _priors(calibration: Any, endpoints: Mapping[str, Any], model: Model) -> Iterator[Found]:
+    errors = (part for m in model.outputs.fields().values() for part in vars(m["error"]).values())
+    deviations = {f"{n}.spread" for n in model.effects()} | {part for part in errors if isinstance(part, str)}
+    positive = {n for n, m in model.parameters.fields().items() if m["kind"] == "lognormal"}
     known = {n: m["unit"] for n, m in model.parameters.fields().items()}
     known |= {f"{n}.spread": "1" for n in model.effects()}
     known |= {f"{n}.{part}": "1" for n, e in endpoints.items() if e.kind == "event" for part in ("background", "drug")}
@@ -221,9 +313,7 @@ def _parameters(sections: Mapping[str, Any], model: Model | None, path: Path) ->
         if name not in known:
             yield place, f"neither a parameter of the model nor of an event; {_near(name, known)}"
             continue
-        try:
-            units.factor(plan.unit, known[name])
-        except ValueError:
+        if not _measures(plan.unit, known[name]):
             yield (*place, "unit"), f"{plan.unit!r} does not measure what {name} does; write {known[name]}"
     for name, plan in endpoints.items():
         given = [p for p in ("background", "drug") if f"{name}.{p}" in calibration.priors]
@@ -232,6 +322,40 @@ def _parameters(sections: Mapping[str, Any], model: Model | None, path: Path) ->
                 ("calibration", "priors"),
                 f"the event {name} has a prior of its {given[0]} only; give background and drug",
             )
+    written: list[tuple[Place, str, Prior]] = [
+        (("calibration", "priors", name, "prior"), name, plan.prior) for name, plan in calibration.priors.items()
+    ]
+    others: Place = ("calibration", "sensitivity", "priors")
+    for name, tried in calibration.sensitivity.priors.items():
+        if name not in calibration.priors:
+            yield (*others, name), f"is not among the priors above; {_near(name, calibration.priors)}"
+        written += [((*others, name, i), name, prior) for i, prior in enumerate(tried)]
+    for place, name, prior in written:
+        if name in positive and prior.kind != "lognormal":
+            yield place, f"{name} is log-normal, '{prior}' is not; write lognormal(median, sd of log)"
+        elif name in deviations and prior.kind == "normal":
+            can = "halfnormal(scale) or lognormal(median, sd of log)"
+            yield place, f"'{prior}' lets a standard deviation be negative; write {can}"
+    group = calibration.sensitivity.per_group
+    if group is not None and group not in calibration.priors:
+        message = f"{group!r} is not among the priors above; {_near(group, calibration.priors)}"
+        yield ("calibration", "sensitivity", "per_group"), message
+    elif group is not None and calibration.endpoint in model.endpoints:
+        unit, own = model.endpoints[calibration.endpoint].unit, calibration.priors[group].unit
+        if not _measures(own, unit):
+            message = f"{group} is in {own}, {calibration.endpoint} in {unit}; name a parameter that shifts it"
+            yield ("calibration", "sensitivity", "per_group"), message
+
+
+def _discrepancies(sections: Mapping[str, Any], model: Model | None) -> Iterator[Found]:
+    plans, analysis = sections.get("endpoints", {}), sections.get("analysis")
+    if model is None or analysis is None:
+        return
+    wanted = {model.endpoints[n].unit for n, e in plans.items() if n in model.endpoints and _continuous(n, e, model)}
+    for key in ("discrepancy", "arm_discrepancy"):
+        value = getattr(analysis, key)
+        if wanted and not any(_measures(value.unit, unit) for unit in wanted):
+            yield ("analysis", key), f"'{value}' measures no endpoint; write it in {' or '.join(sorted(wanted))}"
 
 
 def _borrowing(sections: Mapping[str, Any]) -> Iterator[Found]:
@@ -242,44 +366,76 @@ def _borrowing(sections: Mapping[str, Any]) -> Iterator[Found]:
 
 
 def _evidence(
-    sections: Mapping[str, Any], source: Source, path: Path, root: Path, found: list[Found]
+    sections: Mapping[str, Any], source: Source, path: Path, root: Path, model: Model | None, found: list[Found]
 ) -> Iterator[tuple[str, int, str, str]]:
-    """Names only: which arms and outcomes a file is about. Its figures stay closed."""
+    """Names only: trial, arms, outcome, visit and unit of each line. Its figures stay closed."""
     arms, endpoints = source.data.get("arms") or {}, source.data.get("endpoints") or {}
+    files: dict[Path, str] = {}
+    seen: dict[tuple[str, str], tuple[Path, int]] = {}  # (arm, outcome) to where it stands
     for name, use in sections.get("evidence", {}).items():
         file = root / use.file
+        place: Place = ("evidence", name, "file")
         if not file.resolve().is_relative_to(root.resolve()):
-            found.append((("evidence", name, "file"), f"'{use.file}' leaves the project; keep evidence below its root"))
+            found.append((place, f"'{use.file}' leaves the project; keep evidence below its root"))
             continue
         if not file.is_file():
-            found.append(
-                (("evidence", name, "file"), f"there is no file '{use.file}'; write a path below the project's root")
-            )
+            found.append((place, f"there is no file '{use.file}'; write a path below the project's root"))
+            continue
+        if files.setdefault(file.resolve(), name) != name:
+            found.append((place, f"'{use.file}' is already '{files[file.resolve()]}'; keep one"))
             continue
         try:
             rows = evidence.arms(file)
         except evidence.EvidenceError as e:
-            found.append((("evidence", name, "file"), str(e)))
+            found.append((place, str(e)))
             continue
-        seen: dict[tuple, int] = {}
         for row in rows:
-            for arm in row.arms:
-                if arm not in arms:
-                    yield str(use.file), row.line, "arm", f"{arm!r} is no arm of {path.name}; {_near(arm, arms)}"
-            if row.outcome not in endpoints:
-                yield (
-                    str(use.file),
-                    row.line,
-                    "outcome",
-                    f"{row.outcome!r} is no endpoint of {path.name}; {_near(row.outcome, endpoints)}",
-                )
-            key = (row.arms, row.outcome, row.visit)
-            if key in seen:
-                label = " + ".join(row.arms)
-                yield (
-                    str(use.file),
-                    row.line,
-                    "arm",
-                    f"{label}, {row.outcome} stands already on line {seen[key]}; keep one",
-                )
-            seen[key] = row.line
+            wrong = list(_names(row, name, path, arms, endpoints))
+            if row.outcome in sections.get("endpoints", {}):
+                wrong += _measure(row, sections, model)
+            again = [arm for arm in row.arms if (arm, row.outcome) in seen]
+            if again:
+                first, line = seen[again[0], row.outcome]
+                at = f"on line {line}" if first == use.file else f"in {first.as_posix()}:{line}"
+                wrong.append(("arm", f"{' + '.join(again)}, {row.outcome} stands already {at}; keep one"))
+            for key, message in wrong:
+                yield str(use.file), row.line, key, message
+            seen |= {(arm, row.outcome): (use.file, row.line) for arm in row.arms if arm not in again}
+
+
+def _names(
+    row: evidence.Row, trial: str, path: Path, arms: Mapping[str, Any], endpoints: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """What a line of evidence calls by another name than the study does, as (column, message)."""
+    if row.trial != trial:
+        yield "trial", f"{row.trial!r}, but {path.name} calls this evidence '{trial}'; write {trial}, or rename it"
+    for arm in row.arms:
+        if arm not in arms:
+            yield "arm", f"{arm!r} is no arm of {path.name}; {_near(arm, arms)}"
+    if len(set(row.arms)) < len(row.arms):
+        yield "arm", "names an arm twice; keep one"
+    if row.outcome not in endpoints:
+        yield "outcome", f"{row.outcome!r} is no endpoint of {path.name}; {_near(row.outcome, endpoints)}"
+
+
+def _measure(row: evidence.Row, sections: Mapping[str, Any], model: Model | None) -> Iterator[tuple[str, str]]:
+    """What a line of evidence measures otherwise than the study does: its figures are taken as they stand."""
+    plan = sections["endpoints"][row.outcome]
+    if not _continuous(row.outcome, plan, model):
+        if row.unit != "subjects":
+            yield "unit", f"{row.unit!r}, but {row.outcome} is a count; write subjects"
+    elif model and row.outcome in model.endpoints:
+        unit = model.endpoints[row.outcome].unit
+        if not _measures(row.unit, unit):
+            yield "unit", f"{row.unit!r} does not measure what {row.outcome} does; write it in {unit}"
+        elif not math.isclose(units.factor(row.unit, unit), 1):
+            yield "unit", f"{row.unit!r}, but {row.outcome} is in {unit}; write it in {unit}"
+    if plan.kind == "course" and "visits" in sections:
+        last = sections["visits"][-1]
+        try:
+            at = units.quantity(row.visit, "time").to("d")
+        except ValueError as e:
+            yield "visit", str(e)
+            return
+        if not math.isclose(at, last.to("d")):
+            yield "visit", f"'{row.visit}' is not the last visit; write the result at '{last}', or end the visits there"

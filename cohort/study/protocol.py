@@ -62,7 +62,7 @@ def _relative(value: Any) -> Path:
 text = PlainSerializer(str, return_type=str)
 Time = Annotated[Quantity, BeforeValidator(_quantity("time")), AfterValidator(_not_negative), text]
 Mass = Annotated[Quantity, BeforeValidator(_quantity("mass")), AfterValidator(_positive), text]
-Percent = Annotated[Quantity, BeforeValidator(_quantity("fraction")), AfterValidator(_positive), text]
+PositiveQuantity = Annotated[Quantity, BeforeValidator(_any_quantity), AfterValidator(_positive), text]
 AnyQuantity = Annotated[Quantity, BeforeValidator(_any_quantity), text]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Words = Annotated[str, Field(min_length=1)]
@@ -110,7 +110,7 @@ class Arm(Section):
     dose: Mass | None = None
     route: str | None = None
     every: Annotated[Time, AfterValidator(_positive)] | None = None
-    duration: Annotated[Time | None, Field(alias="for")] = None
+    duration: Annotated[Annotated[Time, AfterValidator(_positive)] | None, Field(alias="for")] = None
     control: str | None = None
 
     @model_validator(mode="after")
@@ -154,12 +154,21 @@ class PriorPlan(Section):
     source: Words
 
 
+class Sensitivity(Section):
+    """Other assumptions to fit under: `priors` by parameter, in the unit of its own; `per_group`, a parameter that the
+    arms share and that here each group with a pooled standard deviation has for itself."""
+
+    priors: dict[str, list[Annotated[Prior, BeforeValidator(prior), text]]] = {}
+    per_group: str | None = None
+
+
 class Calibration(Section):
     endpoint: str
     priors: dict[str, PriorPlan]
     subjects: Annotated[int, Field(ge=8, le=1024)] = 64
     step: Annotated[Time, AfterValidator(_positive)]
     adjustment: Fraction = 0.05
+    sensitivity: Annotated[Sensitivity, Field(exclude=True)] = Sensitivity()  # no result rests on it
     chains: Annotated[int, Field(ge=2)] = 4
     warmup: Annotated[int, Field(ge=100)] = 400
     draws: Annotated[int, Field(ge=100)] = 600
@@ -173,13 +182,13 @@ class Borrowing(Section):
 
 
 class Analysis(Section):
-    """`discrepancy`: standard deviation assumed of a trial's difference from the model, shared by its arms;
-    `arm_discrepancy`: the same of each arm beside that."""
+    """`level`: of the credible intervals of discrepancy and borrowing; `discrepancy`: standard deviation assumed of
+    a trial's difference from the model, shared by its arms; `arm_discrepancy`: the same of each arm beside that."""
 
     draws: Annotated[int, Field(ge=16)] = 64
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    discrepancy: Percent
-    arm_discrepancy: Percent
+    discrepancy: PositiveQuantity
+    arm_discrepancy: PositiveQuantity
     source: Words
     max_failed_fraction: Fraction = 0.01
     engine: Literal["numpyro", "pymc"] = "numpyro"

@@ -63,7 +63,11 @@ def read_study(path: str | Path) -> Study:
 
 
 def fingerprint(study: Study) -> str:
-    """SHA-256 of what the study says, whatever its layout, comments and place."""
+    """SHA-256 of what the study says, whatever its layout, comments and place.
+
+    Registered predictions name it: a key that is added to the schema later gets `exclude_if` its default, so that
+    studies that do not use it keep their fingerprint.
+    """
     return digest(study.model_dump(mode="json", by_alias=True))
 
 
@@ -114,9 +118,27 @@ def _validate(hint: Any, value: Any, place: Place, problems: list[tuple[Place, s
         return None
 
 
+# What to write where pydantic says what it found, by its error type and what that type carries.
+INSTEAD = {
+    "int_type": "write a whole number such as 2000",
+    "float_type": "write a number such as 0.05",
+    "bool_type": "write true or false",
+    "string_type": "write text, in quotes if it looks like a number",
+    "string_too_short": "write some text",
+    "list_type": "write a list such as [a, b], or a line with a dash for each item",
+    "too_short": "write at least {min_length} items",
+    "literal_error": "write {expected}",
+    "greater_than": "write more than {gt:g}",
+    "greater_than_equal": "write at least {ge:g}",
+    "less_than": "write less than {lt:g}",
+    "less_than_equal": "write at most {le:g}",
+}
+
+
 def _explain(error: Any, place: Place, hint: Any) -> tuple[Place, str]:
     inner = tuple(p for p in error["loc"] if p not in ("share", "spread", "[key]"))
     where, message = (*place, *inner), error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    given = "nothing" if error["input"] is None else repr(error["input"])
     match error["type"]:
         case "extra_forbidden":
             return where, _unknown(str(where[-1]), _keys(hint, error["loc"][:-1]))
@@ -125,11 +147,13 @@ def _explain(error: Any, place: Place, hint: Any) -> tuple[Place, str]:
         case "value_error":
             return where, message
         case "string_pattern_mismatch":
-            return where, f"{error['input']!r} is not a name; write lower-case letters, digits and _"
+            return where, f"{given} is not a name; write lower-case letters, digits and _"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return where, f"found {error['input']!r}; write keys and values below it"
+            return where, f"found {given}; write keys and values below it"
+        case kind if kind in INSTEAD:
+            return where, f"found {given}; {INSTEAD[kind].format(**error.get('ctx', {}))}"
         case _:
-            return where, f"found {error['input']!r}; {message[0].lower()}{message[1:]}"
+            return where, f"found {given}; {message[0].lower()}{message[1:]}"
 
 
 def _unknown(word: str, known: list[str]) -> str:

@@ -9,8 +9,9 @@ import scipy
 
 import cohort.calibration as room
 from cohort import evidence
-from cohort.calibration import CalibrationError, calibrate, parameter_draws
+from cohort.calibration import CalibrationError, calibrate
 from cohort.calibration.fit import distribution, fitted, observed, pooled_variance, priors, probability
+from cohort.posterior import parameter_draws
 from cohort.study import Prior
 
 ARMS = ("placebo_q2w", "evolocumab_140_q2w")
@@ -107,7 +108,7 @@ def test_the_likelihood_is_what_it_says(laplace, evolocumab, data):
 
     names = sorted(laplace.calibration.priors)
     z = {name: 0.1 * k - 0.3 for k, name in enumerate(names)}
-    inputs = {f"{name}|standard": value for name, value in z.items()} | {"adjustment": 0.7}
+    inputs = {f"{name}|standard": value for name, value in z.items()} | {"adjustment|standard": 0.7}
     used = np.arange(8) != 3
     model = probability(laplace, evolocumab, flat(laplace, -50.0), data)
     got = float(log_density(model, (used,), {}, inputs)[0])

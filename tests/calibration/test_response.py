@@ -7,13 +7,14 @@ import pytest
 
 from cohort.calibration.response import (
     CalibrationError,
-    _visits_that_count,
     drivers_and_responses,
     representative,
     response,
+    slopes,
 )
 from cohort.dosing import events
 from cohort.engine import solve
+from cohort.model import Endpoint
 
 SUBJECTS = 64
 NEAR_THE_POSTERIOR = {
@@ -129,10 +130,16 @@ def test_a_response_that_needs_another_is_refused(evolocumab):
         drivers_and_responses(evolocumab, {"cl", "kout"})
 
 
-def test_the_first_and_the_last_visit_count(evolocumab):
-    reads = evolocumab.endpoints["ldl_change"].reads
-    assert _visits_that_count(evolocumab, reads, 13).tolist() == [0, 12]
-    assert _visits_that_count(evolocumab, lambda out: jnp.mean(out.ldl[..., 2:5]), 13).tolist() == [2, 3, 4]
+def test_of_ldl_the_first_and_the_last_visit_count(evolocumab):
+    moves = slopes(evolocumab, "ldl_change", 13)
+    assert np.flatnonzero(moves["ldl"]).tolist() == [0, 12]
+    assert not moves["c"].any()
+
+
+def test_of_an_average_the_visits_averaged_count(evolocumab):
+    middle = Endpoint(lambda out: jnp.mean(out.ldl[..., 2:5], axis=-1), unit="mg/dL", about="mean of three visits")
+    moves = slopes(evolocumab.replace(endpoints={"middle": middle}), "middle", 13)
+    assert np.flatnonzero(moves["ldl"]).tolist() == [2, 3, 4]
 
 
 def test_representative_patients_are_real_rows_with_standard_normal_effects(laplace, people, evolocumab):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from cohort.comparison import (
     registered_path,
     standing,
 )
+from cohort.record import Audit
 from cohort.study import read_study
 
 ATTRS = {"study": "laplace", "study_hash": "a", "model_hash": "b", "evidence_hash": "c", "summary": "{}"}
@@ -36,16 +39,54 @@ def made(study, shift: float = 0.0) -> Predictions:
     return Predictions({"ldl_change": arms}, {}, {"treatment_related_ae": None})
 
 
+def commit(path: Path) -> None:
+    """As a person would, in a repository of the test's own."""
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], ["add", str(path)], [*who, "commit", "-q", "-m", "registered"]):
+        subprocess.run(["git", "-C", str(path.parents[2]), *words], check=True)
+
+
 @pytest.fixture
-def written(study):
+def written(study, tmp_path) -> Path:
     path = registered_path(study)
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(register(study, made(study), ATTRS)))
+    path.write_text(json.dumps(register(study, made(study), ATTRS, Audit(tmp_path / "audit.jsonl"))))
+    commit(path)
     return path
 
 
+def test_what_is_written_but_not_committed_is_post_hoc(study, written):
+    written.write_text(written.read_text() + "\n")
+    found = standing(study, record(study, made(study), ATTRS), None)
+    assert found["reasons"] == ["the registered file is not committed as it stands"]
+
+
+def test_what_was_committed_after_the_outcomes_were_opened_is_post_hoc(study, written, tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    audit.append("outcomes opened", evidence="mendel", use="validation")
+    line = audit.lines()[0] | {"time": "2020-01-01T00:00:00.000+00:00"}
+    audit.path.write_text(json.dumps(line) + "\n")
+    found = standing(study, record(study, made(study), ATTRS), audit)
+    assert found["status"] == "post hoc"
+    assert found["reasons"][0].endswith("after the outcomes were first opened at 2020-01-01T00:00:00.000+00:00")
+
+
+def test_once_outcomes_were_opened_it_is_too_late_to_register(study, tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    audit.append("outcomes opened", evidence="mendel", use="validation")
+    with pytest.raises(ComparisonError, match=r"its outcomes were opened at .*; it is too late to register"):
+        register(study, made(study), ATTRS, audit)
+
+
+def test_other_predictions_do_not_overwrite_a_registration(study, written, tmp_path):
+    with pytest.raises(
+        ComparisonError, match=r"mendel\.json holds other predictions; a registration is not overwritten"
+    ):
+        register(study, made(study, 0.1), ATTRS, Audit(tmp_path / "audit.jsonl"))
+
+
 def test_the_same_predictions_are_registered(study, written):
-    found = standing(study, record(study, made(study), ATTRS))
+    found = standing(study, record(study, made(study), ATTRS), None)
     assert (found["status"], found["reasons"]) == ("registered", [])
     assert found["identical"]
     assert found["largest_difference"] == 0.0
@@ -53,28 +94,28 @@ def test_the_same_predictions_are_registered(study, written):
 
 
 def test_predictions_within_simulation_error_are_registered_and_not_identical(study, written):
-    found = standing(study, record(study, made(study, 0.5), ATTRS))
+    found = standing(study, record(study, made(study, 0.5), ATTRS), None)
     assert found["status"] == "registered"
     assert not found["identical"]
     assert found["largest_difference"] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_other_predictions_are_post_hoc(study, written):
-    found = standing(study, record(study, made(study, 2.0), ATTRS))  # 4 √2 times 0.25 is 1.41
+    found = standing(study, record(study, made(study, 2.0), ATTRS), None)  # 4 √2 times 0.25 is 1.41
     assert found["status"] == "post hoc"
     assert "ldl_change, evolocumab_70_q2w: registered -7.00, now -5.00" in found["reasons"]
     assert len(found["reasons"]) == len(study.arms)
 
 
 def test_nothing_written_down_is_post_hoc(study):
-    found = standing(study, record(study, made(study), ATTRS))
+    found = standing(study, record(study, made(study), ATTRS), None)
     assert found["status"] == "post hoc"
     assert found["reasons"] == ["there is no mendel.json in config/registered/"]
 
 
 def test_another_seed_is_post_hoc(study, written):
     other = study.model_copy(update={"seed": 7})
-    found = standing(other, record(other, made(other), ATTRS))
+    found = standing(other, record(other, made(other), ATTRS), None)
     assert found["status"] == "post hoc"
     assert "seed: registered 20121107, now 7" in found["reasons"]
 
@@ -83,14 +124,14 @@ def test_another_margin_is_post_hoc(study, written):
     wider = study.endpoints["ldl_change"].margin
     plan = study.endpoints["ldl_change"].model_copy(update={"margin": dataclasses.replace(wider, value=10.0)})
     other = study.model_copy(update={"endpoints": study.endpoints | {"ldl_change": plan}})
-    found = standing(other, record(other, made(other), ATTRS))
+    found = standing(other, record(other, made(other), ATTRS), None)
     assert found["status"] == "post hoc"
     assert [reason.split(":")[0] for reason in found["reasons"]] == ["study"]
 
 
 @pytest.mark.parametrize("what", ["study_hash", "model_hash", "evidence_hash"])
 def test_another_calibration_is_post_hoc(study, written, what: str):
-    found = standing(study, record(study, made(study), ATTRS | {what: "other"}))
+    found = standing(study, record(study, made(study), ATTRS | {what: "other"}), None)
     assert found["status"] == "post hoc"
     assert found["reasons"][0].startswith("calibration: registered")
 
@@ -99,7 +140,8 @@ def test_an_arm_that_was_not_registered_is_post_hoc(study, written):
     theirs = json.loads(written.read_text())
     del theirs["predictions"]["arms"]["ldl_change"]["evolocumab_140_q2w"]
     written.write_text(json.dumps(theirs))
-    found = standing(study, record(study, made(study), ATTRS))
+    commit(written)
+    found = standing(study, record(study, made(study), ATTRS), None)
     assert found["reasons"] == ["ldl_change, evolocumab_140_q2w: not registered"]
 
 
@@ -108,12 +150,13 @@ def test_the_code_that_ran_is_written_down_and_does_not_count(study, written):
     assert {"cohort", "commit", "versions"} <= set(theirs["code"])
     theirs["code"]["commit"] = "another"
     written.write_text(json.dumps(theirs))
-    assert standing(study, record(study, made(study), ATTRS))["status"] == "registered"
+    commit(written)
+    assert standing(study, record(study, made(study), ATTRS), None)["status"] == "registered"
 
 
-def test_a_study_that_validates_nothing_has_nothing_to_register(laplace):
+def test_a_study_that_validates_nothing_has_nothing_to_register(laplace, tmp_path):
     with pytest.raises(ComparisonError, match=r"no evidence with use: validation; nothing to register"):
-        register(laplace, made(laplace), ATTRS)
+        register(laplace, made(laplace), ATTRS, Audit(tmp_path / "audit.jsonl"))
 
 
 @pytest.mark.parametrize("name", ["mendel", "yukawa"])

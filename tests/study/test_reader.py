@@ -102,19 +102,19 @@ WRONG = {
     "no is a word": (
         ("  dropout: 0.04", "  dropout: no"),
         "conduct.dropout",
-        "found 'no'; input should be a valid number",
+        "found 'no'; write a number such as 0.05",
     ),
     "true is no number": (
         ("{n: 78}", "{n: true}"),
         "arms.placebo_q2w.n",
-        "found True; input should be a valid integer",
+        "found True; write a whole number such as 2000",
     ),
-    "quoted number": (("{n: 78}", "{n: '78'}"), "arms.placebo_q2w.n", "found '78'; input should be a valid integer"),
-    "half a patient": (("{n: 78}", "{n: 78.5}"), "arms.placebo_q2w.n", "found 78.5; input should be a valid integer"),
-    "negative arm": (("{n: 78}", "{n: -78}"), "arms.placebo_q2w.n", "found -78; input should be greater than 0"),
-    "negative size": (("size: 2000", "size: -1"), "population.size", "found -1; input should be greater than 0"),
-    "no size": (("size: 2000", "size: 0"), "population.size", "found 0; input should be greater than 0"),
-    "negative seed": (("seed: 20121106", "seed: -1"), "seed", "found -1; input should be greater than or equal to 0"),
+    "quoted number": (("{n: 78}", "{n: '78'}"), "arms.placebo_q2w.n", "found '78'; write a whole number such as 2000"),
+    "half a patient": (("{n: 78}", "{n: 78.5}"), "arms.placebo_q2w.n", "found 78.5; write a whole number such as 2000"),
+    "negative arm": (("{n: 78}", "{n: -78}"), "arms.placebo_q2w.n", "found -78; write more than 0"),
+    "negative size": (("size: 2000", "size: -1"), "population.size", "found -1; write more than 0"),
+    "no size": (("size: 2000", "size: 0"), "population.size", "found 0; write more than 0"),
+    "negative seed": (("seed: 20121106", "seed: -1"), "seed", "found -1; write at least 0"),
     "misspelt unit": (
         ("dose: 70 mg", "dose: 70 mgs"),
         "arms.evolocumab_70_q2w.dose",
@@ -206,7 +206,7 @@ WRONG = {
     "role unknown": (
         ("role: efficacy", "role: eficacy"),
         "endpoints.ldl_change.role",
-        "found 'eficacy'; input should be 'effic",
+        "found 'eficacy'; write 'efficacy' or 'safety'",
     ),
     "no discrepancy": (
         ("  discrepancy: 5", "  discrepancy: -5"),
@@ -216,7 +216,7 @@ WRONG = {
     "everyone drops out": (
         ("dropout: 0.04", "dropout: 1.0"),
         "conduct.dropout",
-        "found 1.0; input should be less than 1",
+        "found 1.0; write less than 1",
     ),
     "missing covariate": (
         (SPREAD, "    pcsk10:    {mean: 430 ng/mL, sd: 130 ng/mL, source"),
@@ -246,7 +246,7 @@ WRONG = {
     "share beyond one": (
         ("{fraction: 1,", "{fraction: 1.5,"),
         "population.covariates.statin.fraction",
-        "found 1.5; input",
+        "found 1.5; write at most 1",
     ),
     "eligibility of no one": (
         ("    - ldl >= 85 mg/dL", "    - ldl >= 85 mg/dL\n    - ldl < 70 mg/dL"),
@@ -291,7 +291,7 @@ WRONG = {
     "unknown source of people": (
         ("source: us ", "source: uk "),
         "population.source",
-        "found 'uk'; input should be 'us' or 'jap",
+        "found 'uk'; write 'us' or 'japan'",
     ),
     "unknown model": (("model: evolocumab", "model: evolocumap"), "model", "no model 'evolocumap'; the library has: "),
     "evidence that is not there": (
@@ -334,6 +334,136 @@ WRONG = {
         "calibration.priors.kout.unit",
         "'d' does not measure what kout does; write 1/d",
     ),
+    "prior that is no log-normal": (
+        ('"lognormal(2, 0.7)"', '"normal(2, 0.7)"'),
+        "calibration.priors.smax.prior",
+        "smax is log-normal, 'normal(2, 0.7)' is not; write lognormal(median, sd of log)",
+    ),
+    "prior that is half a normal": (
+        ('"lognormal(2, 0.7)"', '"halfnormal(2)"'),
+        "calibration.priors.smax.prior",
+        "smax is log-normal, 'halfnormal(2)' is not; write lognormal",
+    ),
+    "prior of a spread below zero": (
+        ('smax.spread: {prior: "halfnormal(0.5)"', 'smax.spread: {prior: "normal(0.5, 0.2)"'),
+        "calibration.priors.smax.spread.prior",
+        "'normal(0.5, 0.2)' lets a standard deviation be negative; write halfnormal(scale) or lognormal(",
+    ),
+    "prior of a residual below zero": (
+        ('"lognormal(15, 0.3)"', '"normal(15, 5)"'),
+        "calibration.priors.sigma.prior",
+        "'normal(15, 5)' lets a standard deviation be negative",
+    ),
+    "another prior of no parameter": (
+        ("priors: {kout: [", "priors: {kuot: ["),
+        "calibration.sensitivity.priors.kuot",
+        "is not among the priors above; did you mean 'kout'?",
+    ),
+    "groups apart in no parameter": (
+        ("per_group: drift", "per_group: drif"),
+        "calibration.sensitivity.per_group",
+        "'drif' is not among the priors above; did you mean 'drift'?",
+    ),
+    "groups apart in another dimension": (
+        ("per_group: drift", "per_group: sc50"),
+        "calibration.sensitivity.per_group",
+        "sc50 is in ug/mL, ldl_change in percent; name a parameter that shifts it",
+    ),
+    "discrepancy in another dimension": (
+        ("  discrepancy: 5 percent", "  discrepancy: 5 mg/dL"),
+        "analysis.discrepancy",
+        "'5 mg/dL' measures no endpoint; write it in percent",
+    ),
+    "calibration of an event": (
+        ("  endpoint: ldl_change", "  endpoint: treatment_related_ae"),
+        "calibration.endpoint",
+        "'treatment_related_ae' counts subjects; write one that is measured: ldl_change",
+    ),
+    "calibration of yes or no": (
+        ("  endpoint: ldl_change", "  endpoint: ldl_below_25"),
+        "calibration.endpoint",
+        "'ldl_below_25' counts subjects; write one that is measured: ldl_change",
+    ),
+    "coarse grid": (
+        ("  step: 0.75 d", "  step: 8 d"),
+        "calibration.step",
+        "'8 d' is longer than the 7 d between the first two visits; write less",
+    ),
+    "more draws than there are": (
+        ("  draws: 64", "  draws: 2401"),
+        "analysis.draws",
+        "2401 are more than the 2400 that the calibration makes (chains times draws); write fewer",
+    ),
+    "arm of one": (
+        ("{n: 78}", "{n: 1}"),
+        "arms.placebo_q2w.n",
+        "1 patient has no standard deviation; write at least 2",
+    ),
+    "population smaller than its trial": (
+        ("size: 2000", "size: 630"),
+        "population.size",
+        "the arms plan 631 patients, the population has 630; raise it",
+    ),
+    "dosing for no time": (
+        (ARM, ARM.replace("for: 12 wk", "for: 0 wk")),
+        "arms.evolocumab_70_q2w.for",
+        "'0 wk' must be more than 0",
+    ),
+    "interval beyond the dosing": (
+        (ARM, ARM.replace("every: 2 wk, for: 12 wk", "every: 4 wk, for: 2 wk")),
+        "arms.evolocumab_70_q2w.every",
+        "'4 wk' is longer than for, '2 wk'; for a single dose write the same time twice",
+    ),
+    "eligibility below what a model holds possible": (
+        ("ldl >= 85 mg/dL", "ldl < 1 mg/dL"),
+        "population.eligibility.1",
+        "no one can meet 'ldl < 1 mg/dL'; write a limit on ldl within 10 to 800 mg/dL",
+    ),
+    "eligibility beyond what a model holds possible": (
+        ("ldl >= 85 mg/dL", "ldl > 10000 mg/dL"),
+        "population.eligibility.1",
+        "no one can meet 'ldl > 10000 mg/dL'",
+    ),
+    "eligibility of the oldest": (
+        ("18 y <= age <= 80 y", "age > 121 y"),
+        "population.eligibility.0",
+        "no one can meet 'age > 121 y'; write a limit on age within 0 to 120 y",
+    ),
+    "eligibility before birth": (("18 y <= age <= 80 y", "age < 0 y"), "population.eligibility.0", "no one can meet"),
+    "eligibility of giants": (
+        ("ldl >= 85 mg/dL", "height >= 3 m"),
+        "population.eligibility.1",
+        "write a limit on height within 50 to 250 cm",
+    ),
+    "eligibility of the weightless": (
+        ("ldl >= 85 mg/dL", "weight < 10 kg"),
+        "population.eligibility.1",
+        "write a limit on weight within 20 to 300 kg",
+    ),
+    "eligibility by an impossible index": (
+        ("ldl >= 85 mg/dL", "bmi > 200 kg/m**2"),
+        "population.eligibility.1",
+        "write a limit on bmi within 8 to 150 kg/m**2",
+    ),
+    "mean that no one has": (
+        (SPREAD, SPREAD.replace("430 ng/mL", "430 ug/mL")),
+        "population.covariates.pcsk9.mean",
+        "'430 ug/mL' is no plausible mean; write one within 20 to 3000 ng/mL",
+    ),
+    "nothing": (("seed: 20121106", "seed:"), "seed", "found nothing; write a whole number such as 2000"),
+    "words that are a list": (
+        ("model: evolocumab", "model: [evolocumab]"),
+        "model",
+        "found ['evolocumab']; write text, in quotes if it looks like a number",
+    ),
+    "words that are a number": (("model: evolocumab", "model: 3"), "model", "found 3; write text, in quotes if"),
+    "no words": (("title: ", "title: '' # "), "title", "found ''; write some text"),
+    "list that is none": (
+        ("visits: [0 wk, ", "visits: 12 wk # "),
+        "visits",
+        "found '12 wk'; write a list such as [a, b]",
+    ),
+    "one visit": (("visits: [0 wk, ", "visits: [0 wk] # "), "visits", "write at least 2 items"),
     "python in a tag": (
         ("seed: 20121106", "seed: !!python/object/apply:os.system ['touch /tmp/cohort-was-here']"),
         "seed",
@@ -391,7 +521,7 @@ def test_all_errors_come_at_once_each_with_its_place(problems, folder: Path):
         "arms.evolocumab_105_q2w.rote": ("rote: sc", "did you mean 'route'?"),
         "endpoints.ldl_change.margin": ("-5 percent", "'-5 percent' must be more than 0"),
         "population.eligibility.1": ("ldll", "did you mean 'ldl'?"),
-        "seed": ("seed: soon", "found 'soon'; input should be a valid integer"),
+        "seed": ("seed: soon", "found 'soon'; write a whole number such as 2000"),
     }
     for key, (text, message) in wanted.items():
         hit = [p for p in found if p.key == key]
@@ -439,6 +569,19 @@ def test_parameters_from_a_study_that_is_not_there_are_refused(problems):
     ]
 
 
+@pytest.mark.parametrize(
+    ("origin", "message"),
+    [
+        ("mendel", "is this study itself; write one of laplace"),
+        ("yukawa", "the study 'yukawa' has no calibration section; write one of laplace"),
+    ],
+)
+def test_parameters_come_from_a_study_that_calibrates(problems, origin: str, message: str):
+    edit = ("parameters_from: laplace", f"parameters_from: {origin}")
+    found = problems(edit, file="config/studies/mendel.yaml", study="mendel")
+    assert [(p.key, p.message) for p in found] == [("parameters_from", message)]
+
+
 def test_a_study_does_not_both_calibrate_and_take_parameters(problems):
     found = problems(("model: evolocumab", "model: evolocumab\nparameters_from: mendel"))
     assert any(p.key == "calibration" and "keep one of the two" in p.message for p in found)
@@ -469,6 +612,61 @@ def test_a_duplicated_row_of_evidence_is_named_with_both_lines(problems, folder:
     assert problem.message == "evolocumab_70_q2w, ldl_change stands already on line 4; keep one"
 
 
+CSV = "config/evidence/laplace.csv"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "message"),
+    [
+        (",percent,q2w", ",mg/dL,q2w", "unit", "'mg/dL' does not measure what ldl_change does; write it in percent"),
+        (",percent,q2w", ",dd,q2w", "unit", "'dd' does not measure what ldl_change does; write it in percent"),
+        (",percent,q2w", ",1,q2w", "unit", "'1', but ldl_change is in percent; write it in percent"),
+        (",percent,q2w", ",,q2w", "unit", "'', but ldl_change is in percent; write it in percent"),
+        (",subjects,,n", ",percent,,n", "unit", "'percent', but treatment_related_ae is a count; write subjects"),
+        ("ldl_change,12 wk", "ldl_change,11 wk", "visit", "'11 wk' is not the last visit; write the result at '12 wk'"),
+        ("ldl_change,12 wk", "ldl_change,week 12", "visit", "'week 12' is not a time; write a number and one of h, d"),
+        ("ldl_change,12 wk", "ldl_change,", "visit", "'' is not a time"),
+        ("laplace,NCT", "laplase,NCT", "trial",
+         "'laplase', but laplace.yaml calls this evidence 'laplace'; write laplace"),
+        (",placebo_q2w + placebo_q4w,", ",placebo_q2w + placebo_q2w,", "arm", "names an arm twice; keep one"),
+        (",placebo_q2w + placebo_q4w,", ",placebo_q2w + evolocumab_70_q2w,", "arm",
+         "evolocumab_70_q2w, treatment_related_ae stands already on line 10; keep one"),
+    ],
+)  # fmt: skip
+def test_evidence_that_measures_something_else_is_named_with_its_line(
+    problems, folder: Path, old: str, new: str, key: str, message: str
+):
+    [problem] = problems((old, new), file=CSV)
+    line = _line(folder / CSV, new) + (", treatment_related_ae stands" in message)
+    assert (problem.file, problem.line, problem.key) == (CSV, line, key)
+    assert message in problem.message
+
+
+def test_a_visit_is_compared_as_a_time(edited):
+    edited(("ldl_change,12 wk", "ldl_change,84 d"), file=CSV)
+    read_study(edited())
+
+
+def test_an_outcome_at_another_visit_is_still_the_same_outcome(problems, folder: Path):
+    row = (folder / CSV).read_text().splitlines()[3]
+    found = problems((row, row + "\n" + row.replace("12 wk", "10 wk")), file=CSV)
+    assert [(p.line, p.key) for p in found] == [(5, "visit"), (5, "arm")]
+    assert found[1].message == "evolocumab_70_q2w, ldl_change stands already on line 4; keep one"
+
+
+def test_an_outcome_in_a_second_file_is_named_with_both_places(problems, folder: Path):
+    lines = (folder / CSV).read_text().splitlines()
+    (folder / "config/evidence/again.csv").write_text("\n".join([lines[0], lines[3].replace("laplace,", "again,", 1)]))
+    [problem] = problems((EVIDENCE, EVIDENCE + "\n  again: {file: config/evidence/again.csv, use: validation}"))
+    assert (problem.file, problem.line, problem.key) == ("config/evidence/again.csv", 2, "arm")
+    assert problem.message == f"evolocumab_70_q2w, ldl_change stands already in {CSV}:4; keep one"
+
+
+def test_one_file_is_not_evidence_twice(problems):
+    [problem] = problems((EVIDENCE, EVIDENCE + "\n" + EVIDENCE.replace("laplace:", "again:")))
+    assert (problem.key, problem.message) == ("evidence.again.file", f"'{CSV}' is already 'laplace'; keep one")
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [("trial,registry", "trail,registry"), ("laplace,NCT01380730,placebo_q2w,", "x,")]
 )
@@ -497,6 +695,14 @@ def test_a_model_that_raises_is_named_with_its_line(problems, folder: Path):
     line = text[: text.index("x.wait")].count("\n") + 1
     assert problem.key == "model"
     assert f"mine.py:{line}: AttributeError" in problem.message
+
+
+def test_a_model_that_takes_people_in_another_unit_is_refused(problems, folder: Path):
+    text = path_of("evolocumab").read_text().replace('weight: Scalar = quantity("kg"', 'weight: Scalar = quantity("lb"')
+    (folder / "config/studies/mine.py").write_text(text)
+    [problem] = problems(("model: evolocumab", "model: mine.py"))
+    assert problem.key == "model"
+    assert problem.message == "its covariate weight is in lb, but people come in kg; declare it so"
 
 
 def test_a_model_of_ones_own_is_found_beside_the_study(edited, folder: Path):

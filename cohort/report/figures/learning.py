@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
-from cohort.calibration import flat
+from cohort.posterior import flat
 from cohort.report.figures.style import OBSERVED, PREDICTED, PRIOR, arm_label, grid, svg
 from cohort.study import Prior
 from cohort.study.grammar import prior as read_prior
@@ -38,7 +38,7 @@ def learning(posterior: "xr.DataTree", parameters: list[dict[str, Any]]) -> str:
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.set_title(
-            row["parameter"].replace("treatment_related_ae", "AE") + (" *" if row["from_the_prior"] else ""),
+            row["parameter"].replace("_", " ") + (" *" if row["from_the_prior"] else ""),
             fontsize=8.5,
         )
     return svg(figure, "Prior and posterior of each calibrated parameter")

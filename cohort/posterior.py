@@ -1,4 +1,4 @@
-"""Reading a posterior: its draws as arrays, whether the chains converged, and what `simulate` varies over."""
+"""Reading a posterior: its draws as arrays, whether the chains converged, and what a simulation varies over."""
 
 from typing import TYPE_CHECKING
 
