@@ -131,7 +131,8 @@ class Results:
         return json.loads(self.sensitivity_file.read_text())
 
     def basis(self, step: str) -> dict[str, Any]:
-        """What a step's output rests on: study, model, and whichever files it reads."""
+        """What a step's output rests on: study, model, and whichever files it reads; the posterior on itself, so that
+        another in its place is noticed."""
         study = self.study
         rests: dict[str, Any] = {
             "study": fingerprint(study),
@@ -141,7 +142,7 @@ class Results:
             uses = {use.file: use.use for use in study.evidence.values()}
             read = [f for f, use in uses.items() if step == "compare" or use == "calibration"]
             rests["evidence"] = {f.as_posix(): file_digest(study.root / f) for f in read}
-        if step in ("simulate", "trial", "compare", "sensitivity"):
+        if step in ("calibrate", "simulate", "trial", "compare", "sensitivity"):
             rests["posterior"] = file_digest(self.posterior_file) if self.posterior_file.is_file() else None
         if step == "compare":
             registered = registered_path(study)
