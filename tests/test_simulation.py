@@ -153,7 +153,10 @@ def test_what_a_worker_runs_lives_in_the_package():
 def test_a_patient_who_fails_is_a_row_with_a_reason_and_nobody_elses_bits_change(study, company, parameters, reference):
     """A spread so wide that exp(eta) overflows for some: their clearance is no number."""
     wide = parameters.filter(pl.col("draw") == MEAN).with_columns(pl.lit(1500.0).alias("ka.spread"))
-    visits = simulate(study, company, wide)
+    lenient = study.model_copy(update={"analysis": study.analysis.model_copy(update={"max_failed_fraction": 1.0})})
+    with pytest.raises(SimulationError, match="simulated patients failed"):
+        simulate(study, company, wide)
+    visits = simulate(lenient, company, wide)
     assert visits.height == reference.filter(pl.col("draw") == MEAN).height
     failed = visits.filter(pl.col("code") > 0)
     assert 0 < failed["subject"].n_unique() < 150
