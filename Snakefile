@@ -7,6 +7,7 @@
 #
 # made/<step>.json: what a step's output rests on. A step reads it beside the data and refuses what no longer holds.
 
+import functools
 import os
 
 from cohort import read_study
@@ -18,8 +19,13 @@ wildcard_constraints:
     study="|".join(STUDIES),
 
 
+@functools.cache
+def protocol(name):
+    return read_study(f"config/studies/{name}.yaml")
+
+
 def study_of(wildcards):
-    return read_study(f"config/studies/{wildcards.study}.yaml")
+    return protocol(wildcards.study)
 
 
 def model_file(wildcards):
@@ -56,7 +62,6 @@ rule calibrate:
     input: study="config/studies/{study}.yaml", model=model_file, people=rules.population.output, outcomes=outcomes({"calibration"})
     output: "results/{study}/posterior.nc", "results/{study}/made/calibrate.json"
     log: "results/{study}/log/calibrate.txt"
-    threads: workflow.cores
     shell: "cohort calibrate {input.study} 2>&1 | tee {log}"
 
 rule simulate:

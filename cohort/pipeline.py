@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from cohort.study import read_study
+
 STEPS = re.compile(r"(\d+) of (\d+) steps")
 
 
@@ -24,6 +26,11 @@ def run(
 ) -> None:
     """Make the reports of these studies. `say` gets the lines of the steps. Errors: PipelineError."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores or os.cpu_count() or 1), "--rerun-incomplete"]
+    # What others wait for goes first: studies that calibrate, and all that leads there.
+    calibrating = [
+        f"results/{name}/report.html" for name in names if read_study(f"config/studies/{name}.yaml").calibration
+    ]
+    command += ["--prioritize", *calibrating] if calibrating else []
     command += ["--nocolor", "--config", f"cluster={cluster}", "--", *(f"results/{name}/report.html" for name in names)]
     environment = {
         # What is compiled once serves every later step; it loads to the same bits.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import scipy
+from scipy.special import ndtr
 
 from cohort.library import load
 from cohort.record import code, digest, plain
@@ -56,7 +56,7 @@ class ArmPrediction:
 
     def cdf(self, value: float) -> float:
         """Share of the predictive distribution of a trial's mean that lies below `value`."""
-        return float(scipy.stats.norm.cdf(value, self.means, self.standard_error).mean())
+        return float(ndtr((value - self.means) / self.standard_error).mean())
 
     def quantile(self, q: float) -> float:
         """Of the predictive distribution of a trial's mean: a normal per draw, all draws alike."""
