@@ -1,6 +1,7 @@
 """The steps as commands, on a study of sixty patients: their order, their refusals, and the same bits every time."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -164,6 +165,35 @@ def test_every_arm_is_compared(finished):
     modelled = {r["event"]: r["modelled"] for r in summary["events"]}
     assert modelled == {"treatment_related_ae": True, "treatment_related_serious_ae": False}
     assert [r["weight"] for r in [summary["borrowing"]]] == [0.8]
+
+
+def test_the_report_is_one_file_that_needs_nothing_else(finished, tmp_path):
+    """No script, style sheet, font or picture from elsewhere; what a study says is text, never markup."""
+    folder = tmp_path / "again"
+    shutil.copytree(finished, folder)
+    done("report", folder / STUDY)
+    page = (folder / "results/small/report.html").read_text()
+    assert not re.search(r"<script|<link|@import|\bsrc=|url\((?!#)|href=\"(?!#)", page)
+    assert page.count("<svg") == 4
+    for arm in ARMS:
+        assert arm.replace("_", " ") in page
+    assert "not predicted" in page
+    assert "no count found" in page
+    again = (folder / "results/small/figures/dose_response.svg").read_text()
+    done("report", folder / STUDY)
+    assert (folder / "results/small/figures/dose_response.svg").read_text() == again
+
+
+def test_what_a_study_says_is_escaped_in_its_report(finished, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(finished, folder)
+    file = folder / STUDY
+    file.write_text(file.read_text().replace("title: ", 'title: "<script>alert(1)</script> " # '))
+    for verb in ("population", "simulate", "trial", "compare", "report"):
+        done(verb, file)
+    page = (folder / "results/small/report.html").read_text()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script" not in page
 
 
 def test_a_comparison_after_a_change_of_plan_is_post_hoc(finished, tmp_path):

@@ -99,8 +99,9 @@ def drivers_and_responses(model: Model, calibrated: set[str]) -> tuple[list[str]
 def slopes(model: Model, endpoint: str, visits: int) -> dict[str, np.ndarray]:
     """By output, whether the endpoint moves with its value at each of so many visits, at some generic course."""
     generic = 1.0 + np.random.default_rng(0).random((len(model.outputs.fields()), visits))
-    course = model.outputs(**dict(zip(model.outputs.fields(), jnp.asarray(generic), strict=True)))
-    found = jax.grad(lambda out: jnp.asarray(model.endpoints[endpoint].reads(out), float))(course)
+    with jax.ensure_compile_time_eval():  # an answer about the model, also where a likelihood is being traced
+        course = model.outputs(**dict(zip(model.outputs.fields(), jnp.asarray(generic), strict=True)))
+        found = jax.grad(lambda out: jnp.asarray(model.endpoints[endpoint].reads(out), float))(course)
     return {name: np.asarray(getattr(found, name)) != 0 for name in model.outputs.fields()}
 
 

@@ -11,7 +11,7 @@ from cohort.trial import MEAN
 
 def number(value: float | None, digits: int = 1) -> str:
     """A figure for reading, with a true minus sign; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return "–" if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def percent(value: float | None, digits: int = 0) -> str:
