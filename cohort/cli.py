@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -211,26 +211,19 @@ def trial(study: StudyFile) -> None:
         say(results, f"{results.study.analysis.draws} virtual trials")
 
 
-def _predictions(results: "Results") -> tuple[Any, dict[str, Any]]:
-    from cohort.comparison import predict
-
-    posterior = results.posterior
-    attrs = {} if posterior is None else {str(k): v for k, v in posterior.attrs.items()}
-    return predict(results.study, results.trial, results.parameters), attrs
-
-
 @app.command()
 def register(study: StudyFile) -> None:
     """Write the predictions of a study to config/registered/, to be committed before its outcomes are read."""
     with refusals("predicting"):
         import json
 
+        from cohort.comparison import predict, registered_path
         from cohort.comparison import register as record
-        from cohort.comparison import registered_path
         from cohort.store import write_text
 
         results = opened(study)
-        predictions, attrs = _predictions(results)
+        predictions, posterior = predict(results.study, results.trial, results.parameters), results.posterior
+        attrs = {} if posterior is None else {str(k): v for k, v in posterior.attrs.items()}
         path = registered_path(results.study)
         made = record(results.study, predictions, attrs, results.audit)
         write_text(path, json.dumps(made, indent=1, sort_keys=True) + "\n")
@@ -247,15 +240,8 @@ def compare(study: StudyFile) -> None:
         from cohort.store import write
 
         results = opened(study)
-        predictions, _ = _predictions(results)
-        tree = run(
-            results.study,
-            results.visits,
-            results.posterior,
-            predictions=predictions,
-            analysis=results.trial,
-            audit=results.audit,
-        )
+        analysis = results.trial
+        tree = run(results.study, results.visits, results.posterior, analysis=analysis, audit=results.audit)
         write(results.comparison_file, tree.to_netcdf)
         results.stamp("compare")
         results.audit.append("compared", comparison=file_digest(results.comparison_file))

@@ -14,6 +14,7 @@ import math
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -200,6 +201,18 @@ def sample_population(study: Study) -> Screening:
         found += enrolled[-1].height
         screened += last
     return Screening(pl.concat(enrolled), screened, excluded)
+
+
+def covariates_of(model: Model, people: pl.DataFrame) -> Any:
+    """Covariates of these people, (n,) each: numbers in the model's units, categories by the index of the level."""
+    return model.covariates(
+        **{
+            name: people[name].cast(pl.Enum(meta["levels"])).to_physical().to_numpy().astype(np.int64)
+            if meta["levels"]
+            else people[name].to_numpy().astype(float)
+            for name, meta in model.covariates.fields().items()
+        }
+    )
 
 
 def check_people(study: Study, people: pl.DataFrame) -> None:

@@ -49,5 +49,4 @@ def parameter_draws(study: Study, model: Model, posterior: "xr.DataTree | None")
             draws = flat(posterior, name)
             picked = (np.arange(n) * len(draws)) // n
             columns[name] = np.concatenate([[draws.mean()], draws[picked]])
-    assert MEAN == 0
-    return pl.DataFrame({"draw": np.arange(n + 1, dtype=np.int32), **columns})
+    return pl.DataFrame({"draw": np.arange(MEAN, MEAN + n + 1, dtype=np.int32), **columns})

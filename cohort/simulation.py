@@ -17,7 +17,7 @@ from cohort.dosing import events
 from cohort.engine import ATOL, RTOL, WIDTH, solve, tiled
 from cohort.library import load
 from cohort.model import Model
-from cohort.population import check_people
+from cohort.population import check_people, covariates_of
 from cohort.posterior import parameter_draws
 from cohort.record import VERSIONED, code, digest
 from cohort.streams import streams
@@ -54,14 +54,8 @@ def solve_lanes(study: Study, model: Model, arm: str, table: pl.DataFrame, param
     subjects = table["subject"].to_list()
     effects = streams(study.seed, "effects", subjects)
     z = {name: effects.normal(name)[:, 0] for name in model.effects()}
-    x = {
-        name: table[name].cast(pl.Enum(meta["levels"])).to_physical().to_numpy().astype(np.int64)
-        if meta["levels"]
-        else table[name].to_numpy().astype(float)
-        for name, meta in model.covariates.fields().items()
-    }
     typical = {name: values[name].to_numpy().astype(float) for name in model.typical()}
-    p = tiled(_individuals(model), typical, z, model.covariates(**x))
+    p = tiled(_individuals(model), typical, z, covariates_of(model, table))
     times = np.array([visit.to(model.time) for visit in study.visits])
     routes = sorted({a.route for a in study.arms.values() if a.route})
     outputs, status = solve(model, p, events(study.arms[arm], model, len(subjects), routes), times)

@@ -11,8 +11,7 @@ import scipy
 from cohort import evidence
 from cohort.calibration import fitness
 from cohort.calibration.fit import Data, fitted, observed, priors, probability, run, sampler
-from cohort.calibration.response import CalibrationError as CalibrationError
-from cohort.calibration.response import response
+from cohort.calibration.response import CalibrationError, response
 from cohort.library import load
 from cohort.model import Model
 from cohort.posterior import flat
@@ -21,6 +20,8 @@ from cohort.study import Study, fingerprint
 
 if TYPE_CHECKING:
     import xarray as xr
+
+__all__ = ["CalibrationError", "calibrate"]
 
 
 def calibrate(

@@ -25,6 +25,7 @@ from scipy.special import ndtri
 from cohort.dosing import events
 from cohort.engine import solve
 from cohort.model import Model
+from cohort.population import covariates_of
 from cohort.study import Arm, Study
 from cohort.trace import dependencies
 
@@ -38,14 +39,8 @@ def representative(model: Model, people: pl.DataFrame, n: int, seed: int) -> tup
     standard normals per random effect. Returns Covariates of (n,) and effects of (n,)."""
     from scipy.stats import qmc
 
-    fields = model.covariates.fields()
-    columns = {
-        name: people[name].cast(pl.Enum(meta["levels"])).to_physical().to_numpy().astype(float)
-        if meta["levels"]
-        else people[name].to_numpy().astype(float)
-        for name, meta in fields.items()
-    }
-    table = np.stack(list(columns.values()), axis=1)
+    columns = vars(covariates_of(model, people))
+    table = np.stack(list(columns.values()), axis=1).astype(float)
     spread = table.std(axis=0)
     scaled = (table - table.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     axis = np.linalg.svd(scaled, full_matrices=False)[2][0]
@@ -53,9 +48,7 @@ def representative(model: Model, people: pl.DataFrame, n: int, seed: int) -> tup
     along = np.argsort(scaled @ axis, kind="stable")
     points = qmc.Sobol(1 + len(model.effects()), rng=np.random.default_rng(seed)).random(n)
     rows = along[np.minimum((points[:, 0] * len(along)).astype(int), len(along) - 1)]
-    x = model.covariates(
-        **{n: c[rows].astype(np.int64) if fields[n]["levels"] else c[rows] for n, c in columns.items()}
-    )
+    x = model.covariates(**{name: column[rows] for name, column in columns.items()})
     return x, {name: ndtri(points[:, k]) for k, name in enumerate(model.effects(), 1)}
 
 
@@ -135,7 +128,6 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
     course = _courses(study, model, distinct, x, z, np.concatenate([visits, middles]), drivers)
     at_visits = {s: c[:, :, : len(visits)] for s, c in course.items()}
     at_middles = {s: jnp.asarray(c[:, :, len(visits) :]) for s, c in course.items()}
-    nothing = dict.fromkeys(responses, 0.0)
 
     def rates(t: Any, driven: Mapping[str, Any], p: Any) -> Any:
         """a and b of each response, at one time of one patient."""
@@ -144,8 +136,8 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
             made = model.ode(t, model.state(**driven, **own), p)
             return {s: getattr(made, s) for s in responses}
 
-        ones = {s: jnp.ones(()) for s in responses}
-        return jax.jvp(right, ({s: jnp.asarray(v) for s, v in nothing.items()},), (ones,))
+        nothing, one = ({s: value for s in responses} for value in (jnp.zeros(()), jnp.ones(())))
+        return jax.jvp(right, (nothing,), (one,))
 
     over_cells = jax.vmap(rates, in_axes=(0, 0, None))
     over_patients = jax.vmap(over_cells, in_axes=(None, 0, 0))

@@ -10,23 +10,8 @@ import polars as pl
 
 from cohort import evidence
 from cohort.comparison import agreement, borrowing, safety
-from cohort.comparison.discrepancy import ComparisonError as ComparisonError
-from cohort.comparison.discrepancy import fit
-from cohort.comparison.predict import (
-    ArmPrediction as ArmPrediction,
-)
-from cohort.comparison.predict import (
-    Predictions as Predictions,
-)
-from cohort.comparison.predict import (
-    predict as predict,
-)
-from cohort.comparison.predict import (
-    record as record,
-)
-from cohort.comparison.predict import (
-    registered_path as registered_path,
-)
+from cohort.comparison.discrepancy import ComparisonError, fit
+from cohort.comparison.predict import ArmPrediction, Predictions, predict, record, registered_path
 from cohort.library import load
 from cohort.posterior import flat, parameter_draws
 from cohort.record import Audit, canonical, file_digest, git, plain
@@ -35,6 +20,8 @@ from cohort.trial import analysis_set
 
 if TYPE_CHECKING:
     import xarray as xr
+
+__all__ = ["ArmPrediction", "ComparisonError", "Predictions", "compare", "predict", "register", "registered_path"]
 
 
 def register(study: Study, predictions: Predictions, posterior_attrs: dict[str, Any], audit: Audit) -> dict[str, Any]:
