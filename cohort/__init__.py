@@ -11,10 +11,12 @@ if typing.TYPE_CHECKING:
     from cohort.comparison import compare
     from cohort.library import load as load_model
     from cohort.model import (
+        Decision,
         Endpoint,
         Model,
         Record,
         Route,
+        Rule,
         Scalar,
         additive,
         category,
@@ -46,10 +48,12 @@ _ROOMS = {
 }
 
 __all__ = [
+    "Decision",
     "Endpoint",
     "Model",
     "Record",
     "Route",
+    "Rule",
     "Scalar",
     "Study",
     "additive",

@@ -8,7 +8,8 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, dataclass_transform
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Self, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -146,14 +147,37 @@ class Record:
 
 @dataclass(frozen=True)
 class Route:
-    """How a dose enters: the state it is added to, the fraction that arrives, and the mass of a mole.
+    """How a dose enters: the state it is added to, the fraction that arrives, how late, and the mass of a mole.
 
-    With `molar_mass` in g/mol a dose in mg enters a state in nmol; without it the state is in mg.
+    `bioavailability`, `lag`, `duration` (of an infusion whose length the model says) and `rate` (of one whose speed it
+    says) name parameters. With `molar_mass` in g/mol a dose in mg enters a state in nmol; without it one in mg.
     """
 
     state: str
     bioavailability: str | None = None
     molar_mass: float | None = None
+    lag: str | None = None
+    duration: str | None = None
+    rate: str | None = None
+
+
+class Decision[M: "Record"](NamedTuple):
+    """What a rule decides: its memory from now on, the amount of each dose still to come by route, and the rate that
+    runs from now on by route, both in the unit of the state they enter. A route left out goes on as before."""
+
+    memory: M
+    doses: Mapping[str, Scalar] = MappingProxyType({})
+    rates: Mapping[str, Scalar] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A decision rule of an arm. `decide(t, seen, memory) -> Decision`, where `seen` are Outputs as measured then, with
+    their residual error. `memory`: a Record whose defaults are what the rule remembers at the start."""
+
+    memory: "type[Record]"
+    decide: Callable[[Any, Any, Any], Decision]
+    about: str
 
 
 @dataclass(frozen=True)
@@ -197,6 +221,7 @@ class Model[P: Record, X: Record, Y: Record, O: Record]:
     routes: Mapping[str, Route]
     endpoints: Mapping[str, Endpoint]
     correlations: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
     text: str = ""  # the file it was read from; empty once a part was replaced
     name: str = ""
     recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None  # how a worker rebuilds this model from its text
@@ -208,7 +233,7 @@ class Model[P: Record, X: Record, Y: Record, O: Record]:
             for name, route in self.routes.items()
             if route.state not in states
         ]
-        named = {f"route {name!r}": (r.bioavailability,) for name, r in self.routes.items() if r.bioavailability}
+        named = {f"route {n!r}": (r.bioavailability, r.lag, r.duration, r.rate) for n, r in self.routes.items()}
         named |= {f"output {n!r}": tuple(vars(m["error"]).values()) for n, m in self.outputs.fields().items()}
         named |= {f"correlation {pair}": pair for pair in self.correlations}
         wrong += [
@@ -304,6 +329,10 @@ class Model[P: Record, X: Record, Y: Record, O: Record]:
 
         `values` as `typical()`; `z`: a standard normal per effect; `x`: covariates. Elementwise, so arrays of (n,) do.
         """
+        return self.individual(self.varied(values, z), x)
+
+    def varied(self, values: Mapping[str, Any], z: Mapping[str, Any]) -> P:
+        """Random effects on the typical values, before any covariate. Arguments as of `subject`."""
         z = self.correlate(z)
         varied: dict[str, Any] = {}
         for name, meta in self.parameters.fields().items():
@@ -318,4 +347,4 @@ class Model[P: Record, X: Record, Y: Record, O: Record]:
                     varied[name] = typical + eta
                 case _:
                     varied[name] = typical
-        return self.individual(self.parameters(**varied), x)
+        return self.parameters(**varied)

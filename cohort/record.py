@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-VERSIONED = ("jax", "jaxlib", "diffrax", "numpyro", "pymc", "arviz", "numpy", "scipy", "polars", "pyarrow", "dask")
+VERSIONED = ("jax", "jaxlib", "llvmlite", "numpyro", "pymc", "arviz", "numpy", "scipy", "polars", "pyarrow", "dask")
 
 
 def canonical(value: Any) -> str:

@@ -14,7 +14,8 @@ import polars as pl
 
 from cohort import store
 from cohort.dosing import events
-from cohort.engine import ATOL, RTOL, WIDTH, solve, tiled
+from cohort.engine import Numerics, solve
+from cohort.engine.subjects import individuals
 from cohort.library import load
 from cohort.model import Model
 from cohort.population import check_people, covariates_of
@@ -27,7 +28,7 @@ from cohort.trial import MEAN, allocate
 if TYPE_CHECKING:
     import xarray as xr
 
-CHUNK = 16 * WIDTH  # lanes per task; results do not depend on it
+CHUNK = 2048  # lanes per task; results do not depend on it
 
 
 class SimulationError(RuntimeError):
@@ -45,6 +46,10 @@ def lanes(study: Study, people: pl.DataFrame, draws: list[int]) -> dict[str, pl.
     return per_arm
 
 
+def numerics(study: Study) -> Numerics:
+    return Numerics(**study.numerics.model_dump())
+
+
 def solve_lanes(study: Study, model: Model, arm: str, table: pl.DataFrame, parameters: pl.DataFrame) -> pl.DataFrame:
     """Solve the lanes of one arm. table: draw, subject and the covariates; parameters: values by draw.
 
@@ -55,11 +60,11 @@ def solve_lanes(study: Study, model: Model, arm: str, table: pl.DataFrame, param
     effects = streams(study.seed, "effects", subjects)
     z = {name: effects.normal(name)[:, 0] for name in model.effects()}
     typical = {name: values[name].to_numpy().astype(float) for name in model.typical()}
-    p = tiled(_individuals(model), typical, z, covariates_of(model, table))
+    n = len(subjects)
+    p = individuals(model, typical, z, covariates_of(model, table), n)
     times = np.array([visit.to(model.time) for visit in study.visits])
-    routes = sorted({a.route for a in study.arms.values() if a.route})
-    outputs, status = solve(model, p, events(study.arms[arm], model, len(subjects), routes), times)
-    n, visits = len(subjects), len(times)
+    outputs, status = solve(model, p, events(study.arms[arm], model, n), times, numerics=numerics(study))
+    visits = len(times)
     return pl.DataFrame(
         {
             "draw": pl.Series(np.repeat(table["draw"].to_numpy(), visits), dtype=pl.Int32),
@@ -70,24 +75,6 @@ def solve_lanes(study: Study, model: Model, arm: str, table: pl.DataFrame, param
             **{name: getattr(outputs, name).reshape(-1) for name in model.outputs.fields()},
         }
     )
-
-
-_compiled: dict[Model, Callable[..., Any]] = {}
-
-
-def _individuals(model: Model) -> Callable[..., Any]:
-    """`Model.subject`, jitted once per process and model, with every parameter as an array of the tile."""
-    import jax
-    import jax.numpy as jnp
-
-    if model not in _compiled:
-
-        def tile(values: Any, z: Any, x: Any) -> Any:
-            n = jax.tree.leaves(values)[0].shape
-            return jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, float), n), model.subject(values, z, x))
-
-        _compiled[model] = jax.jit(tile)
-    return _compiled[model]
 
 
 def _task(path: Path, study: Study, model: Model, arm: str, table: pl.DataFrame, parameters: pl.DataFrame) -> str:
@@ -178,7 +165,7 @@ def _identity(study: Study, model: Model) -> str:
             "seed": study.seed,
             "visits": [str(v) for v in study.visits],
             "arms": arms,
-            "numerics": [WIDTH, RTOL, ATOL],
+            "numerics": vars(numerics(study)),
             "versions": versions,
         }
     )

@@ -18,13 +18,20 @@ from cohort import units
 from cohort.model import Model, Record
 
 
-def walk(f: Callable[..., Any], meaning: Mapping[str, Any], rule: Callable, constant: Callable) -> dict[str, Any]:
+def walk(
+    f: Callable[..., Any],
+    meaning: Mapping[str, Any],
+    rule: Callable,
+    constant: Callable,
+    example: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
     """Trace `f`, a function of a mapping of scalars to a Record or mapping of them, and interpret the program.
 
     `meaning`: what stands for each input. `rule(equation, arguments)`: what an equation makes of what it is given;
-    `constant(value)`: what stands for a number in the text. Returns what stands for each output, by name.
+    `constant(value)`: what stands for a number in the text. `example`: a value of each input, whole numbers for those
+    that are. Returns what stands for each output, by name.
     """
-    example = dict.fromkeys(meaning, 1.0)
+    example = dict(example or dict.fromkeys(meaning, 1.0))
     closed, shape = jax.make_jaxpr(f, return_shape=True)(example)
     names = list(vars(shape)) if isinstance(shape, Record) else sorted(shape)
     results = _interpret(closed.jaxpr, closed.consts, [meaning[n] for n in sorted(example)], rule, constant)
@@ -41,7 +48,10 @@ def _interpret(jaxpr: Any, consts: Any, arguments: list, rule: Callable, constan
     for equation in jaxpr.eqns:
         given = [look(v) for v in equation.invars]
         inner = next((equation.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in equation.params), None)
-        if inner is None:
+        if "branches" in equation.params:  # every branch, and then a choice
+            ends = [_interpret(b.jaxpr, b.consts, given[1:], rule, constant) for b in equation.params["branches"]]
+            made = [rule(equation, [given[0], *end]) for end in zip(*ends, strict=True)]
+        elif inner is None:
             made = [rule(equation, given)] * len(equation.outvars)
         else:
             body = getattr(inner, "jaxpr", inner)
@@ -109,7 +119,7 @@ class UnitCheck:
                     return Dimensioned(a ** given[1].number)
                 self._plain(equation, "a power with a varying exponent", [a, b])
                 return Dimensioned(plain)
-            case "select_n":
+            case "select_n" | "cond":
                 return Dimensioned(self._same(equation, "choose between", [g.unit for g in given[1:]]))
             case "clamp":
                 return Dimensioned(self._same(equation, "clamp", [g.unit for g in given]))
@@ -134,7 +144,7 @@ class UnitCheck:
                 self._say(equation, f"{what} of {unit:~}, which is not a plain number")
 
     def _say(self, equation: Any, message: str) -> None:
-        self.wrong.append(f"{self.path}:{_line(equation, self.path)}  {self.where}: {message}")
+        self.wrong.append(f"{self.path}:{line_of(equation, self.path)}  {self.where}: {message}")
 
     def run(self, where: str, f: Callable[..., Any], inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
         """Check one function: units of its inputs by name, units wanted of its outputs."""
@@ -161,7 +171,7 @@ def _equal(a: pint.Unit, b: pint.Unit) -> bool:
     return math.isclose(units.registry().Quantity(1.0, a).to(b).magnitude, 1.0, rel_tol=1e-9)
 
 
-def _line(equation: Any, path: str) -> int | str:
+def line_of(equation: Any, path: str) -> int | str:
     trace = equation.source_info.traceback
     frames: Iterator[Any] = iter(trace.frames if trace else ())
     return next((frame.line_num for frame in frames if frame.file_name == path), "?")

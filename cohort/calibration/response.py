@@ -184,10 +184,9 @@ def _courses(
     p = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a, float), (n,)), model.subject(model.typical(), z, x))
     alone = model.replace(outputs=model.state, observe=lambda t, y, p: y, endpoints={})
     order = np.unique(times)
-    routes = sorted({arm.route for arm in study.arms.values() if arm.route})
     courses: dict[str, list[np.ndarray]] = {s: [] for s in drivers}
     for name, arm in arms.items():
-        seen, status = solve(alone, p, events(arm, model, n, routes), order)
+        seen, status = solve(alone, p, events(arm, model, n), order)
         if status.code.any():
             raise CalibrationError(f"arm {name}: {int((status.code > 0).sum())} of {n} patients could not be solved")
         for s in drivers:

@@ -4,7 +4,7 @@ from importlib import resources
 
 import jinja2
 
-from cohort.engine import ATOL, CODES, RTOL, WIDTH
+from cohort.engine import CODES, described
 from cohort.library import load
 from cohort.record import code, digest
 from cohort.report import tables
@@ -15,6 +15,7 @@ from cohort.report.figures.population import population
 from cohort.report.figures.style import arm_label
 from cohort.report.figures.time_course import time_course
 from cohort.results import Results
+from cohort.simulation import numerics
 from cohort.study import COLUMNS, fingerprint
 
 
@@ -78,7 +79,7 @@ def report(results: Results, drawn: dict[str, str]) -> str:
         record={
             "study": fingerprint(study),
             "model": digest(model.text),
-            "engine": f"Tsit5, rtol {RTOL:g}, atol {ATOL:g}, tiles of {WIDTH} patients, float64",
+            "engine": described(model, numerics(study)),
             # The code that simulated, which need not be the code that draws the report.
             **next((line["code"] for line in reversed(audit) if line["event"] == "simulated"), code()),
         },

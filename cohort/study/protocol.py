@@ -195,6 +195,15 @@ class Analysis(Section):
     borrowing: Borrowing | None = None
 
 
+class NumericsPlan(Section):
+    """How the model is solved: `solver` and `backend` as of the engine, tolerances of the states in their own units."""
+
+    solver: Literal["auto", "linear", "explicit", "stiff"] = "auto"
+    backend: Literal["native", "xla"] = "native"
+    rtol: Annotated[float, Field(ge=1e-13, le=1e-2)] = 1e-8
+    atol: Annotated[float, Field(gt=0)] = 1e-8
+
+
 class Study(Section):
     """What a protocol says. `cohort.read_study` makes it from a file."""
 
@@ -212,6 +221,7 @@ class Study(Section):
     evidence: dict[Name, EvidenceUse] = {}
     calibration: Calibration | None = None
     analysis: Analysis
+    numerics: Annotated[NumericsPlan, Field(exclude_if=lambda n: n == NumericsPlan())] = NumericsPlan()
     assumptions: list[str] = []
     seed: Annotated[int, Field(ge=0)]
     name: str = Field(exclude=True)

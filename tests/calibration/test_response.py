@@ -46,7 +46,7 @@ def simulated(laplace, people, evolocumab):
         p = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a, float), (SUBJECTS,)), p)
         rows = []
         for arm in laplace.arms.values():
-            out, status = solve(evolocumab, p, events(arm, evolocumab, SUBJECTS, ["sc"]), times)
+            out, status = solve(evolocumab, p, events(arm, evolocumab, SUBJECTS), times)
             assert not status.code.any()
             rows.append(np.asarray(evolocumab.endpoints["ldl_change"].reads(out)))
         return np.array(rows)

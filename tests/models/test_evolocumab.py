@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from cohort.dosing import Events
+from cohort.dosing.records import Events
 from cohort.engine import solve
 from cohort.library import path_of
 from cohort.streams import streams
@@ -18,7 +18,10 @@ WEEKLY = np.arange(0.0, 85.0, 7.0)
 
 def _doses(mg: float | np.ndarray, times: list[float], n: int, route: str = "sc") -> Events:
     nmol = np.broadcast_to(np.asarray(mg, float) / KILODALTON * 1e3, (n,))
-    return Events(np.array(times), {route: np.repeat(nmol[:, None], len(times), axis=1)})
+    course = np.repeat(np.arange(n), len(times))
+    return Events.of(
+        n, np.arange(n), course=course, time=np.tile(times, n), into=route, amount=np.repeat(nmol, len(times))
+    )
 
 
 def _typical(model, n: int = 1, **covariates):

@@ -56,11 +56,11 @@ def test_without_a_molar_mass_a_dose_stays_in_mg(linear):
 def test_placebo_is_no_dose(evolocumab):
     placebo = Arm(n=10)
     assert amount(placebo, evolocumab) == 0
-    assert len(events(placebo, evolocumab, 5, ["sc"])) == 0
+    assert events(placebo, evolocumab, 5).rows.is_empty()
 
 
-def test_each_route_of_a_study_has_its_own_amounts(evolocumab):
-    given = events(_arm(), evolocumab, 3, ["iv", "sc"])
-    assert given.amounts["iv"].sum() == 0
-    assert np.all(given.amounts["sc"] == amount(_arm(), evolocumab))
-    assert given.amounts["sc"].shape == (3, 6)
+def test_everyone_in_an_arm_has_the_same_doses(evolocumab):
+    given = events(_arm(), evolocumab, 3)
+    assert given.course.tolist() == [0, 0, 0]
+    assert given.rows["into"].to_list() == ["sc"] * 6
+    assert np.all(given.rows["amount"].to_numpy() == amount(_arm(), evolocumab))

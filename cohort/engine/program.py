@@ -1,0 +1,545 @@
+"""A model as one straight-line program of scalars: what every solver and every back end runs.
+
+Each function of a model is traced once by JAX, on scalars, and written down as a graph in which equal expressions are
+one node. Divisions become products with reciprocals, so that one division serves all that share a denominator.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cohort import trace
+from cohort.model import Model, Record
+
+TRUTHS = frozenset({"lt", "le", "eq", "ne", "and", "or", "not"})
+COMMUTATIVE = frozenset({"add", "mul", "eq", "ne", "and", "or"})
+FUNCTIONS = ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "pow")
+# What stands in the same place but is not offered, and what to write for it.
+INSTEAD = {
+    "cbrt": "x ** (1 / 3)",
+    "exp2": "jnp.exp(x * log 2)",
+    "erf": "a logistic or tanh",
+    "atan2": "the ratio it is taken of",
+    "while": "a fixed formula, or a state of its own",
+    "scan": "the terms one by one",
+    "dot_general": "the sum of products, term by term",
+    "reduce_sum": "the sum, term by term",
+    "concatenate": "one scalar per quantity",
+}
+
+
+class ProgramError(ValueError):
+    """A model that does not become a program of scalars; the message names the line and what to write instead."""
+
+
+@dataclass(eq=False)
+class Graph:
+    """Expressions, each written once. A node is a number; its operation and arguments are `nodes[number]`."""
+
+    nodes: list[tuple] = field(default_factory=list)
+    _known: dict[tuple, int] = field(default_factory=dict)
+
+    def _node(self, *key: Any) -> int:
+        if key not in self._known:
+            self._known[key] = len(self.nodes)
+            self.nodes.append(key)
+        return self._known[key]
+
+    def input(self, name: str) -> int:
+        return self._node("input", name)
+
+    def constant(self, value: float) -> int:
+        return self._node("constant", float(value).hex())  # by bits: 0.0 and -0.0 are equal, and two constants
+
+    def value(self, node: int) -> float | None:
+        """The number a node stands for, if it is one."""
+        op, *rest = self.nodes[node]
+        return float.fromhex(rest[0]) if op == "constant" else None
+
+    def name(self, node: int) -> str | None:
+        op, *rest = self.nodes[node]
+        return rest[0] if op == "input" else None
+
+    def arguments(self, node: int) -> tuple[int, ...]:
+        op, *rest = self.nodes[node]
+        return () if op in ("input", "constant") else tuple(rest)
+
+    def apply(self, op: str, *args: int) -> int:
+        """A node for an operation; what needs no computing is simplified away, and only IEEE-exact operations are
+        computed here, so that a program is the same on every machine."""
+        values = [self.value(a) for a in args]
+        if op in COMMUTATIVE:
+            order = sorted(range(2), key=lambda k: args[k])
+            args, values = tuple(args[k] for k in order), [values[k] for k in order]
+        match op, args, values:
+            case "add", (a, b), (x, y):
+                if x is not None and y is not None:
+                    return self.constant(x + y)
+                if x == 0:
+                    return b
+                if y == 0:
+                    return a
+                if self.nodes[b][0] == "neg":
+                    return self.apply("sub", a, self.nodes[b][1])
+                if self.nodes[a][0] == "neg":
+                    return self.apply("sub", b, self.nodes[a][1])
+            case "sub", (a, b), (x, y):
+                if x is not None and y is not None:
+                    return self.constant(x - y)
+                if y == 0:
+                    return a
+                if x == 0:
+                    return self.apply("neg", b)
+                if self.nodes[b][0] == "neg":
+                    return self.apply("add", a, self.nodes[b][1])
+            case "neg", (a,), (x,):
+                if x is not None:
+                    return self.constant(-x)
+                if self.nodes[a][0] == "neg":
+                    return self.nodes[a][1]
+                if self.nodes[a][0] == "sub":
+                    return self.apply("sub", *reversed(self.nodes[a][1:]))
+            case "mul", (a, b), (x, y):
+                if x is not None and y is not None:
+                    return self.constant(x * y)
+                for factor, other in ((x, b), (y, a)):
+                    if factor == 0:
+                        return self.constant(0.0)  # a structural zero
+                    if factor == 1:
+                        return other
+                    if factor == -1:
+                        return self.apply("neg", other)
+                for one, other in ((a, b), (b, a)):
+                    if self.nodes[one][0] == "neg":
+                        return self.apply("neg", self.apply("mul", self.nodes[one][1], other))
+            case "div", (a, b), (x, y):
+                if x is not None and y:
+                    return self.constant(x / y)
+                if x == 0:
+                    return self.constant(0.0)
+                return self.apply("mul", a, self.apply("inverse", b))
+            case "inverse", (a,), (x,):
+                if x:
+                    return self.constant(1 / x)
+                if self.nodes[a][0] == "inverse":
+                    return self.nodes[a][1]
+            case "sqrt", _, (x,) if x is not None and x >= 0:
+                return self.constant(math.sqrt(x))
+            case "abs", _, (x,) if x is not None:
+                return self.constant(abs(x))
+            case (("lt" | "le" | "eq" | "ne"), _, (x, y)) if x is not None and y is not None:
+                return self.constant(float({"lt": x < y, "le": x <= y, "eq": x == y, "ne": x != y}[op]))
+            case "not", _, (x,) if x is not None:
+                return self.constant(1.0 - x)
+            case "and", (a, b), (x, y):
+                if x is not None:
+                    return b if x else self.constant(0.0)
+                if y is not None:
+                    return a if y else self.constant(0.0)
+            case "or", (a, b), (x, y):
+                if x is not None:
+                    return self.constant(1.0) if x else b
+                if y is not None:
+                    return self.constant(1.0) if y else a
+            case "select", (_, a, b), (x, *_):
+                if x is not None:
+                    return a if x else b
+                if a == b:
+                    return a
+            case "pow", (a, b), (x, y):
+                if y is not None and y == int(y) and abs(y) <= 16:
+                    return self.power(a, int(y))
+                if y == 0.5:
+                    return self.apply("sqrt", a)
+                if x == 1:
+                    return a
+        return self._node(op, *args)
+
+    def power(self, a: int, n: int) -> int:
+        """a to a whole number, by squaring."""
+        if n < 0:
+            return self.power(self.apply("inverse", a), -n)
+        result, square = self.constant(1.0), a
+        while n:
+            if n % 2:
+                result = self.apply("mul", result, square)
+            n //= 2
+            square = self.apply("mul", square, square) if n else square
+        return result
+
+    def total(self, terms: Iterable[tuple[float, int]]) -> int:
+        """Sum of constants times nodes, in the order given."""
+        result = self.constant(0.0)
+        for factor, node in terms:
+            result = self.apply("add", result, self.apply("mul", self.constant(factor), node))
+        return result
+
+    def reached(self, wanted: Iterable[int]) -> list[int]:
+        """Every node that the wanted ones need, each after its arguments."""
+        seen, order = set(), []
+        for root in wanted:
+            stack = [(root, False)]
+            while stack:
+                node, ready = stack.pop()
+                if ready:
+                    order.append(node)
+                elif node not in seen:
+                    seen.add(node)
+                    stack.append((node, True))
+                    stack.extend((a, False) for a in reversed(self.arguments(node)) if a not in seen)
+        return order
+
+    def inputs(self, wanted: Iterable[int]) -> list[str]:
+        return [n for n in map(self.name, self.reached(wanted)) if n is not None]
+
+    def replay(self, wanted: Sequence[int], into: "Graph", inputs: Mapping[str, int]) -> list[int]:
+        """The wanted nodes written into another graph (or this one), with nodes of that one for some inputs."""
+        made: dict[int, int] = {}
+        for node in self.reached(wanted):
+            op, *rest = self.nodes[node]
+            if op == "input":
+                made[node] = inputs[rest[0]] if rest[0] in inputs else into.input(rest[0])
+            elif op == "constant":
+                made[node] = into._node(op, *rest)
+            else:
+                made[node] = into.apply(op, *(made[a] for a in rest))
+        return [made[w] for w in wanted]
+
+    def evaluate(
+        self, wanted: Sequence[int], inputs: Mapping[str, Any], known: Mapping[int, Any] | None = None
+    ) -> list:
+        """The wanted nodes with JAX or NumPy arrays for the inputs. `known`: nodes already computed."""
+        made = dict(known or {})
+        for node in self.reached(wanted):
+            if node in made:
+                continue
+            op, *rest = self.nodes[node]
+            if op == "input":
+                made[node] = inputs[rest[0]]
+            elif op == "constant":
+                made[node] = float.fromhex(rest[0])
+            else:
+                made[node] = MEANING[op](*(made[a] for a in rest))
+        return [made[w] for w in wanted]
+
+
+MEANING: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "neg": lambda a: -a,
+    "inverse": lambda a: 1.0 / a,
+    "abs": jnp.abs,
+    "sqrt": jnp.sqrt,
+    "exp": jnp.exp,
+    "log": jnp.log,
+    "log1p": jnp.log1p,
+    "expm1": jnp.expm1,
+    "tanh": jnp.tanh,
+    "sin": jnp.sin,
+    "cos": jnp.cos,
+    "pow": jnp.power,
+    "floor": jnp.floor,
+    "ceil": jnp.ceil,
+    "round": jnp.round,
+    "trunc": jnp.trunc,
+    "min": jnp.minimum,
+    "max": jnp.maximum,
+    "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b,
+    "eq": lambda a, b: a == b,
+    "ne": lambda a, b: a != b,
+    "and": jnp.logical_and,
+    "or": jnp.logical_or,
+    "not": jnp.logical_not,
+    "select": jnp.where,
+}
+
+
+def traced(
+    graph: Graph,
+    f: Callable[..., Any],
+    inputs: Sequence[str],
+    path: str = "",
+    where: str = "",
+    whole: Iterable[str] = (),
+) -> dict[str, int]:
+    """`f`, a function of a mapping of scalars to a Record or mapping of them, written into the graph.
+
+    `whole`: inputs that are whole numbers (the levels of categories). Returns the node of each output, by name.
+    Errors: ProgramError naming every line whose operation is not one of scalars.
+    """
+    wrong: list[str] = []
+
+    def constant(value: Any) -> Any:
+        value = np.asarray(value)
+        return graph.constant(value.item()) if value.ndim == 0 else value
+
+    def rule(equation: Any, given: list) -> Any:
+        try:
+            return _rule(graph, equation, given)
+        except NotImplementedError as e:
+            name = str(e) or equation.primitive.name
+            advice = f"; write {INSTEAD[name]} instead" if name in INSTEAD else ""
+            place = f"{path}:{trace.line_of(equation, path)}"
+            wrong.append(f"{place}  {where}: {name} is not an operation of scalars that the engine has{advice}")
+            return graph.input("nothing")
+
+    example = {name: 1 if name in set(whole) else 1.0 for name in inputs}
+    made = trace.walk(f, {name: graph.input(name) for name in inputs}, rule, constant, example)
+    if wrong:
+        raise ProgramError("\n".join(dict.fromkeys(wrong)))
+    return made
+
+
+def _rule(graph: Graph, equation: Any, given: list) -> Any:
+    """One equation of JAX's program as nodes; arrays of constants (look-up tables) stay arrays."""
+    name, params, apply = equation.primitive.name, equation.params, graph.apply
+    if name in ("dynamic_slice", "gather"):
+        return _look_up(graph, name, params, given)
+    if any(isinstance(g, np.ndarray) for g in given) or any(v.aval.size > 1 for v in equation.outvars):
+        values = [g if isinstance(g, np.ndarray) else graph.value(g) for g in given]
+        if any(v is None for v in values):
+            raise NotImplementedError
+        kinds = [v.aval.dtype for v in equation.invars]
+        made = np.asarray(equation.primitive.bind(*map(jnp.asarray, values, kinds), **params))
+        return graph.constant(made.item()) if made.size == 1 else made
+    a, b, *_ = [*given, None, None]
+    match name:
+        case "add" | "add_any":
+            return apply("add", a, b)
+        case "gt" | "ge":
+            return apply({"gt": "lt", "ge": "le"}[name], b, a)
+        case "sub" | "mul" | "div" | "lt" | "le" | "eq" | "ne" | "min" | "max" | "pow" | "neg" | "abs" | "sqrt" | "exp":
+            if name == "div" and np.issubdtype(equation.outvars[0].aval.dtype, np.integer):
+                return apply("trunc", apply("div", a, b))
+            return apply(name, *given)
+        case "log" | "log1p" | "expm1" | "tanh" | "sin" | "cos" | "floor" | "ceil":
+            return apply(name, a)
+        case "round":
+            if int(params["rounding_method"]) == 0:  # halves away from zero
+                half = apply("floor", apply("add", apply("abs", a), graph.constant(0.5)))
+                return apply("select", apply("lt", a, graph.constant(0.0)), apply("neg", half), half)
+            return apply("round", a)
+        case "sign":
+            zero = graph.constant(0.0)
+            down = apply("select", apply("lt", a, zero), graph.constant(-1.0), a)
+            return apply("select", apply("lt", zero, a), graph.constant(1.0), down)
+        case "rem":
+            return apply("sub", a, apply("mul", apply("trunc", apply("div", a, b)), b))
+        case "square":
+            return graph.power(a, 2)
+        case "integer_pow":
+            return graph.power(a, params["y"])
+        case "rsqrt":
+            return apply("inverse", apply("sqrt", a))
+        case "logistic":
+            return apply("inverse", apply("add", graph.constant(1.0), apply("exp", apply("neg", a))))
+        case "and" | "or" | "not":
+            if equation.outvars[0].aval.dtype != bool:
+                raise NotImplementedError(f"{name} of bits")
+            return apply(name, *given)
+        case "is_finite":
+            zero = apply("sub", a, a)  # not a number unless finite; kept a node, for x - x is no zero here
+            return apply("eq", zero, zero)
+        case "clamp":
+            return apply("min", apply("max", b, a), given[2])
+        case "select_n" | "cond":
+            which, *choices = given
+            if equation.invars[0].aval.dtype == bool:
+                return apply("select", which, choices[1], choices[0])
+            made = choices[-1]
+            for k in reversed(range(len(choices) - 1)):
+                made = apply("select", apply("lt", which, graph.constant(k + 0.5)), choices[k], made)
+            return made
+        case "convert_element_type":
+            before, after = equation.invars[0].aval.dtype, params["new_dtype"]
+            was, becomes = (np.issubdtype(kind, np.bool_) for kind in (before, after))
+            if was and not becomes:
+                return apply("select", a, graph.constant(1.0), graph.constant(0.0))
+            if becomes and not was:
+                return apply("ne", a, graph.constant(0.0))
+            if np.issubdtype(before, np.floating) and np.issubdtype(after, np.integer):
+                return apply("trunc", a)
+            return a
+        case "stop_gradient" | "copy" | "copy_p" | "broadcast_in_dim" | "reshape" | "squeeze" | "expand_dims":
+            return a
+        case "reduce_precision" | "optimization_barrier":
+            return a
+        case _:
+            raise NotImplementedError
+
+
+def _look_up(graph: Graph, name: str, params: Mapping[str, Any], given: list) -> int:
+    """table[category] as selects, the index held within the table as JAX does."""
+    table, *indices = given
+    plain = isinstance(table, np.ndarray) and not any(isinstance(i, np.ndarray) for i in indices)
+    if not plain or any(size != 1 for size in params["slice_sizes"]) or len(indices) != table.ndim:
+        raise NotImplementedError(f"{name} of anything but one value of a constant table")
+
+    def choose(part: np.ndarray, rest: list[int]) -> int:
+        if part.ndim == 0:
+            return graph.constant(part.item())
+        made = choose(part[-1], rest[1:])
+        for k in reversed(range(len(part) - 1)):
+            below = graph.apply("lt", rest[0], graph.constant(k + 0.5))
+            made = graph.apply("select", below, choose(part[k], rest[1:]), made)
+        return made
+
+    return choose(table, indices)
+
+
+@dataclass(eq=False)
+class Dynamics:
+    """A model's functions in one graph.
+
+    Inputs are named `t`, `y.<state>` and `p.<parameter>`; with covariates that change, also what `individual` reads.
+    """
+
+    graph: Graph
+    states: tuple[str, ...]
+    outputs: tuple[str, ...]
+    initial: list[int]
+    rates: list[int]  # dy/dt
+    observe: list[int]
+    parameters: dict[str, int]  # the node of every parameter: an input, or a formula of covariates that change
+    jacobian: dict[tuple[int, int], int]  # d rates[i] / d y[j], structural zeros left out
+    by_time: list[int]  # d rates[i] / d t
+
+    @property
+    def linear(self) -> bool:
+        """Whether the states follow y' = K y + b, with K and b constant between events."""
+        return "t" not in self.graph.inputs(self.rates) and _affine(self.graph, self.rates)
+
+
+def _affine(graph: Graph, wanted: Sequence[int]) -> bool:
+    """Whether nodes are sums of states times what does not depend on any. Derivatives do not tell: a step has none."""
+    degree: dict[int, int] = {}
+    for node in graph.reached(wanted):
+        op, *args = graph.nodes[node]
+        degrees = [degree[a] for a in graph.arguments(node)]
+        if op == "input":
+            degree[node] = int(args[0].startswith("y."))
+        elif op == "mul":
+            degree[node] = sum(degrees)
+        elif op in ("add", "sub", "neg") or (op == "select" and degrees[0] == 0):
+            degree[node] = max(degrees)
+        else:
+            degree[node] = 2 if any(degrees) else 0
+    return all(degree[node] < 2 for node in wanted)
+
+
+def path_of(model: Model) -> str:
+    return str(model.recipe[1][0]) if model.recipe else model.name or "model"
+
+
+def record(kind: type[Record], prefix: str, values: Mapping[str, Any]) -> Any:
+    return kind(**{name: values[prefix + name] for name in kind.fields()})
+
+
+@functools.lru_cache(maxsize=64)
+def dynamics(model: Model, changing: tuple[str, ...] = (), sloping: tuple[str, ...] = ()) -> Dynamics:
+    """Trace a model. `changing`: covariates that change over time, in steps; those also in `sloping`, along lines.
+
+    The parameters `p.*` are then those before covariates, and every covariate is an input `x.*`; a sloping one has the
+    value `x.* + s.* (t - x.since)`. Errors: ProgramError.
+    """
+    graph, path = Graph(), path_of(model)
+    states, parameters = [f"y.{n}" for n in model.state.fields()], [f"p.{n}" for n in model.parameters.fields()]
+    names = ["t", *states, *parameters]
+
+    def y_of(v: Mapping[str, Any]) -> Any:
+        return record(model.state, "y.", v)
+
+    def p_of(v: Mapping[str, Any]) -> Any:
+        return record(model.parameters, "p.", v)
+
+    p = {n: graph.input(n) for n in parameters}
+    if changing:
+        levels = {f"x.{n}" for n, m in model.covariates.fields().items() if m["levels"]}
+        x_names = [f"x.{n}" for n in model.covariates.fields()]
+
+        def individual(v: Mapping[str, Any]) -> Any:
+            return model.individual(p_of(v), record(model.covariates, "x.", v))
+
+        made = traced(graph, individual, [*parameters, *x_names], path, "individual", levels)
+        elapsed = graph.apply("sub", graph.input("t"), graph.input("x.since"))
+        lines = {
+            f"x.{n}": graph.apply("add", graph.input(f"x.{n}"), graph.apply("mul", graph.input(f"s.{n}"), elapsed))
+            for n in sloping
+        }
+        p = {f"p.{n}": node for n, node in zip(made, graph.replay(list(made.values()), graph, lines), strict=True)}
+
+    scratch = Graph()  # the functions of parameters as such, before these are replaced by their formulae
+
+    def part(where: str, f: Callable[..., Any], inputs: list[str], fields: Iterable[str]) -> list[int]:
+        made = traced(scratch, f, inputs, path, where)
+        return scratch.replay([made[n] for n in fields], graph, p)
+
+    def slope(v: Mapping[str, Any]) -> Any:
+        def rates(y: Any, t: Any) -> Any:
+            return jax.tree.map(lambda a: jnp.asarray(a, float), model.ode(t, y, p_of(v)))
+
+        return jax.jvp(rates, (y_of(v), v["t"]), (record(model.state, "d.", v), v["dt"]))[1]
+
+    wrong: list[str] = []
+
+    def attempt(*arguments: Any) -> list[int]:
+        try:
+            return part(*arguments)
+        except ProgramError as e:
+            wrong.append(str(e))
+            return []
+
+    initial = attempt("initial", lambda v: model.initial(p_of(v)), parameters, model.state.fields())
+    rates = attempt("ode", lambda v: model.ode(v["t"], y_of(v), p_of(v)), names, model.state.fields())
+    seen = attempt("observe", lambda v: model.observe(v["t"], y_of(v), p_of(v)), names, model.outputs.fields())
+    if wrong:
+        raise ProgramError("\n".join(wrong))
+    tangents = [f"d.{n}" for n in model.state.fields()]
+    along = traced(scratch, slope, [*names, *tangents, "dt"], path, "ode")
+    zero = graph.constant(0.0)
+
+    def column(direction: str) -> list[int]:
+        """One column of the Jacobian: the tangent along one direction, the others structurally zero."""
+        unit = {n: graph.constant(float(n == direction)) if n == direction else zero for n in (*tangents, "dt")}
+        return scratch.replay([along[n] for n in model.state.fields()], graph, p | unit)
+
+    jacobian = {
+        (i, j): node
+        for j, direction in enumerate(tangents)
+        for i, node in enumerate(column(direction))
+        if graph.value(node) != 0
+    }
+    by_time = _by_time(graph, rates) if sloping else column("dt")  # along lines, time moves the parameters too
+    return Dynamics(
+        graph=graph,
+        states=tuple(model.state.fields()),
+        outputs=tuple(model.outputs.fields()),
+        initial=initial,
+        rates=rates,
+        observe=seen,
+        parameters={n.removeprefix("p."): node for n, node in p.items()},
+        jacobian=jacobian,
+        by_time=by_time,
+    )
+
+
+def _by_time(graph: Graph, rates: list[int]) -> list[int]:
+    """d rates / d t, also through covariates that change along lines, by JAX from the graph itself."""
+    inputs = sorted({"t", *graph.inputs(rates)})
+
+    def along(v: Mapping[str, Any]) -> dict[str, Any]:
+        def f(t: Any) -> list[Any]:
+            return [jnp.asarray(a, float) for a in graph.evaluate(rates, {**v, "t": t})]
+
+        return {str(i): a for i, a in enumerate(jax.jvp(f, (v["t"],), (1.0,))[1])}
+
+    made = traced(graph, along, inputs)
+    return [made[str(i)] for i in range(len(rates))]
