@@ -7,7 +7,7 @@ nothing is stiff, by Rodas5P where something is (`methods`).
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from cohort.engine.schedule import Plan
 from cohort.engine.solved import CODES, FINISHED, IMPLAUSIBLE, NOT_FINITE, Solved
 from cohort.model import Model, Record, Rule
 
-__all__ = ["CODES", "Numerics", "Status", "choose", "described", "solve"]
+__all__ = ["CODES", "Numerics", "Status", "choose", "described", "differentiable", "solve"]
 
 STIFF = 100.0  # rates that differ by more make an explicit method take steps for stability's sake
 LARGEST = 8  # states of a linear model that are worth a matrix exponential written out
@@ -100,58 +100,89 @@ def solve(
 ) -> tuple[Any, Status]:
     """Solve for n patients.
 
-    `p`: the model's parameters, arrays of (n,); with `covariates` that change, those before any covariate, which the
-    model's `individual` then applies at every time. `times`: when they are observed, (visits,), ascending, or
-    (n, visits) padded with NaN, in the model's unit of time; None where `events` hold *observe* rows. An observation in
-    `times` comes before a dose at its time; in `events` the order of the rows decides. `rule`: sets doses at the
-    *decide* rows of `events`, seeing outputs with the measurement error `noise`, standard normals of
-    (n, decisions, outputs), none if left out.
+    `p`: the model's parameters, arrays of (n,); with `covariates`, those before any covariate, which the model's
+    `individual` then applies at every time. `times`: when they are observed, (visits,), ascending, or (n, visits)
+    padded with NaN, in the model's unit of time; None where `events` hold *observe* rows. An observation in `times`
+    comes before a dose at its time; in `events` the order of the rows decides. `rule`: sets doses at the *decide* rows
+    of `events`, seeing outputs with the measurement error `noise`, standard normals of (n, decisions, outputs), none if
+    left out.
 
     Returns Outputs of (n, visits), NaN at every visit of a patient who failed, and a Status. A patient's numbers depend
     on nothing but that patient. Errors: ProgramError for a model that is no program of scalars, ValueError for events,
     times or covariates that cannot be.
     """
     n = len(events)
-    if covariates is not None:
-        covariates.check()
-        if len(covariates) != n:
-            raise ValueError(f"events are of {n} subjects, covariates of {len(covariates)}")
     values = {f"p.{name}": np.broadcast_to(np.asarray(value, float), n) for name, value in vars(p).items()}
-    changing: tuple[str, ...] = ()
-    sloping: tuple[str, ...] = ()
-    if covariates is not None and len(covariates.changes):
-        changing = tuple(sorted(covariates.changes["name"].unique()))
-        sloping = tuple(sorted(set(changing) & covariates.linear))
-        values |= {f"x.{name}": np.asarray(value, float) for name, value in vars(covariates.start).items()}
-        values |= {f"s.{name}": np.zeros(n) for name in sloping} | {"x.since": np.zeros(n)}
-    elif covariates is not None:
-        given = vars(model.individual(p, covariates.start))
-        values = {f"p.{name}": np.broadcast_to(np.asarray(value, float), n) for name, value in given.items()}
+    values |= _covariates(covariates, n)
     at = None if times is None else np.asarray(times, dtype=float)
-    program = dynamics(model, changing, sloping)
-    value_of = _ValueOf(program, values, covariates if changing else None, sloping, _first(events, at))
-    plan = schedule.plan(model, n, events, at, value_of, covariates if changing else None)
-    plan, infused = _with_rule(model, plan, rule)
-    problem = Problem(
-        model=model,
-        solver=choose(model) if numerics.solver == "auto" else numerics.solver,
-        targets=plan.targets,
-        infused=infused,
-        changing=changing,
-        sloping=sloping,
-        inputs=plan.inputs,
-        rule=rule,
-    )
-    if problem.solver == "linear" and not dynamics(model, changing, sloping).linear:
-        if numerics.solver == "linear":
-            raise ValueError(f"{model.name or 'the model'} is not linear; write solver: auto, explicit or stiff")
-        problem = replace(problem, solver="explicit")  # a covariate along a line moves K
+    problem, plan = _posed(model, values, events, at, numerics, covariates, rule)
+    if noise is not None and np.shape(noise) != (n, plan.decisions, len(model.outputs.fields())):
+        raise ValueError(
+            f"noise has the shape {np.shape(noise)}; {n} subjects have up to {plan.decisions} decisions and the model "
+            f"{len(model.outputs.fields())} outputs"
+        )
     back_end = {"native": native, "xla": xla}[numerics.backend]
     solved = back_end.run(problem, values, plan, noise, numerics.rtol, numerics.atol, numerics.most, threads)
-    if at is None:
-        at = plan.observed_at
+    at = plan.observed_at if at is None else at
     assert at is not None
     return _judged(model, solved, np.broadcast_to(at, (n, plan.visits)))
+
+
+def differentiable(
+    model: Model,
+    events: Events,
+    times: Sequence[float] | np.ndarray,
+    *,
+    numerics: Numerics = Numerics(backend="xla"),
+) -> Callable[[Any], Any]:
+    """A function from Parameters, single values or arrays of (n,), to Outputs of (n, visits), through the xla back end:
+    for `jax.jvp`, `jax.jacfwd` and `jax.vmap`. What it differentiates is the computed solution, its steps held fixed.
+
+    Errors: ValueError where the times of doses depend on parameters, for these would not be differentiated.
+    """
+
+    def moves(parameter: str, *_: Any) -> np.ndarray:
+        raise ValueError(f"when doses enter depends on the parameter {parameter}; its derivative is not offered")
+
+    problem, plan = _posed(model, {}, events, np.asarray(times, dtype=float), numerics, None, None, moves)
+    return xla.differentiable(problem, plan, numerics.rtol, numerics.atol, numerics.most)
+
+
+def _covariates(covariates: CovariateCourse | None, n: int) -> dict[str, np.ndarray]:
+    """The program's inputs from covariates at the start."""
+    if covariates is None:
+        return {}
+    covariates.check()
+    if len(covariates) != n:
+        raise ValueError(f"events are of {n} subjects, covariates of {len(covariates)}")
+    values = {f"x.{name}": np.asarray(value, float) for name, value in vars(covariates.start).items()}
+    return values | {f"s.{name}": np.zeros(n) for name in covariates.linear} | {"x.since": np.zeros(n)}
+
+
+def _posed(
+    model: Model,
+    values: Mapping[str, np.ndarray],
+    events: Events,
+    at: np.ndarray | None,
+    numerics: Numerics,
+    covariates: CovariateCourse | None,
+    rule: Rule | None,
+    value_of: Callable[..., np.ndarray] | None = None,
+) -> tuple[Problem, Plan]:
+    """What to compile, and what happens to whom. It does not ask whose covariates change, so that a patient's program
+    is the same in any company."""
+    changing = tuple(sorted(model.covariates.fields())) if covariates is not None else ()
+    sloping = tuple(sorted(covariates.linear)) if covariates is not None else ()
+    program = dynamics(model, changing, sloping)
+    value_of = value_of or _ValueOf(program, values, covariates, sloping, _first(events, at))
+    plan = schedule.plan(model, len(events), events, at, value_of, covariates)
+    plan, infused = _with_rule(model, plan, rule)
+    solver = choose(model) if numerics.solver == "auto" else numerics.solver
+    if solver == "linear" and not program.linear:
+        if numerics.solver == "linear":
+            raise ValueError(f"{model.name or 'the model'} is not linear; write solver: auto, explicit or stiff")
+        solver = "explicit"  # a covariate along a line moves the coefficients
+    return Problem(model, solver, plan.targets, infused, changing, sloping, plan.inputs, rule), plan
 
 
 @dataclass(frozen=True)
@@ -159,7 +190,7 @@ class _ValueOf:
     """The value of a parameter for some subjects at some times."""
 
     dynamics: Dynamics
-    values: dict[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
     covariates: CovariateCourse | None
     sloping: tuple[str, ...]
     begin: np.ndarray  # (n,), each subject's first record

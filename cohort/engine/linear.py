@@ -48,12 +48,12 @@ def linear(d: Dynamics, infused: tuple[int, ...]) -> Linear:
     forced = [i for i in range(n) if i in infused or g.value(at_rest[i]) != 0]
     flows = [g.apply("add", at_rest[i], g.input(f"r.{d.states[i]}")) if i in infused else at_rest[i] for i in forced]
     rows = [[g.apply("abs", node) for (i, _), node in d.jacobian.items() if i == row] for row in range(n)]
-    norm = g.constant(1.0) if forced else zero  # the forcing's column has a one
+    norm = zero  # what flows in has no part in it: its columns converge as the others do
     for row in rows:
         total = g.constant(0.0)
         for node in row:
             total = g.apply("add", total, node)
-        norm = g.apply("max", norm, g.apply("add", total, g.constant(1.0)) if forced else total)
+        norm = g.apply("max", norm, total)
     dt = g.input("dt")
     exponent = {place: g.apply("mul", node, dt) for place, node in d.jacobian.items()}
     exponent |= {(i, n + k): dt for k, i in enumerate(forced)}

@@ -49,7 +49,7 @@ OPTIONS = {"xla_cpu_prefer_vector_width": 512}  # of the compiler; they and the 
 CYCLES = 10_000  # of a dosing interval, in search of a steady state
 INSIDE = ("y.", "k.", "r.", "m.", "z.", "seen.", "cycle.", "a.", "e.")  # inputs that change on the way to a row
 SLOW = dict.fromkeys(("inverse", "sqrt", *FUNCTIONS), 16)  # operations, in additions
-CHEAP = 8  # additions that are sooner done again than kept
+CHEAP = 4  # additions that are sooner done again than kept
 
 
 class Rows(NamedTuple):

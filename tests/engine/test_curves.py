@@ -21,7 +21,7 @@ from curves import absorbed, bolus, constant, infusion, left_from_constant
 from scipy.linalg import expm
 
 from cohort.dosing.records import Events
-from cohort.engine import Numerics, solve
+from cohort.engine import CODES, Numerics, solve
 from cohort.model import Route
 
 # fmt: off
@@ -472,6 +472,37 @@ def test_a_constant_infusion_of_a_saturable_drug_levels_off_below_its_capacity(s
     out, status = solve(of, p, curves.events(courses), None, numerics=numerics)
     assert not np.asarray(status.code).any()
     np.testing.assert_allclose(out.c[:, 0], p.km * rates / (p.vmax - rates), rtol=1e-7)
+
+
+@pytest.mark.parametrize("backend", ["native", pytest.param("xla", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("solver", ["explicit", "stiff"])
+def test_a_constant_infusion_of_an_antibody_levels_off_where_both_ways_out_carry_it(solver: Any, backend: Any):
+    """rate = cl * c + vmax * c / (km + c), a quadratic in c. A course that is there stays only as still as rounding
+    lets it, which is still enough."""
+
+    def ode(t: Any, y: Any, p: Any) -> dict[str, Any]:
+        to = p.q * (y.central / p.v1 - y.peripheral / p.v2)
+        c = y.central / p.v1
+        return dict(central=-p.cl * c - p.vmax * c / (p.km + c) - to, peripheral=to)
+
+    of = curves.model(
+        dict(cl=1.0, vmax=6.0, km=2.0, v1=12.0, v2=20.0, q=4.0),
+        ("central", "peripheral"),
+        ("c",),
+        ode,
+        lambda t, y, p: dict(c=y.central / p.v1),
+        routes={"iv": Route("central")},
+    )
+    rates = np.array([0.5, 1.0, 1.875, 3.0, 6.0, 10.0, 20.0])
+    courses = [[dose("iv", 0.0, rate=rate, steady=1), dict(action="observe", time=0.0)] for rate in rates]
+    p = curves.subjects(of, [{}] * len(rates))
+    for tolerance in (1e-6, 1e-8, 1e-10):
+        numerics = Numerics(solver=solver, backend=backend, rtol=tolerance, atol=tolerance)
+        out, status = solve(of, p, curves.events(courses), None, numerics=numerics)
+        assert [CODES[c] for c in status.code] == ["finished"] * len(rates)
+        b = p.cl * p.km + p.vmax - rates
+        want = (-b + np.sqrt(b**2 + 4 * p.cl * p.km * rates)) / (2 * p.cl)
+        np.testing.assert_allclose(out.c[:, 0], want, rtol=10 * tolerance, atol=10 * tolerance)
 
 
 @pytest.mark.parametrize("backend", ["native", pytest.param("xla", marks=pytest.mark.slow)])
