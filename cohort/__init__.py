@@ -9,6 +9,10 @@ import typing
 if typing.TYPE_CHECKING:
     from cohort.calibration import calibrate
     from cohort.comparison import compare
+    from cohort.dosing.covariates import CovariateCourse
+    from cohort.dosing.records import Events
+    from cohort.dosing.table import read_events
+    from cohort.engine import Numerics, solve
     from cohort.library import load as load_model
     from cohort.model import (
         Decision,
@@ -31,6 +35,10 @@ if typing.TYPE_CHECKING:
         proportional,
         quantity,
     )
+    from cohort.pharmacometrics.nca import nca
+    from cohort.pharmacometrics.scan import scan
+    from cohort.pharmacometrics.sensitivity import dgsm, sobol
+    from cohort.pharmacometrics.vpc import vpc
     from cohort.population import sample_population
     from cohort.results import open_results
     from cohort.simulation import simulate
@@ -39,6 +47,16 @@ if typing.TYPE_CHECKING:
 _ROOMS = {
     "calibrate": "cohort.calibration",
     "compare": "cohort.comparison",
+    "CovariateCourse": "cohort.dosing.covariates",
+    "Events": "cohort.dosing.records",
+    "read_events": "cohort.dosing.table",
+    "Numerics": "cohort.engine",
+    "solve": "cohort.engine",
+    "nca": "cohort.pharmacometrics.nca",
+    "scan": "cohort.pharmacometrics.scan",
+    "dgsm": "cohort.pharmacometrics.sensitivity",
+    "sobol": "cohort.pharmacometrics.sensitivity",
+    "vpc": "cohort.pharmacometrics.vpc",
     "load_model": "cohort.library",
     "sample_population": "cohort.population",
     "open_results": "cohort.results",
@@ -48,9 +66,12 @@ _ROOMS = {
 }
 
 __all__ = [
+    "CovariateCourse",
     "Decision",
     "Endpoint",
+    "Events",
     "Model",
+    "Numerics",
     "Record",
     "Route",
     "Rule",
@@ -60,6 +81,7 @@ __all__ = [
     "calibrate",
     "category",
     "compare",
+    "dgsm",
     "first",
     "fixed",
     "last",
@@ -67,14 +89,20 @@ __all__ = [
     "logitnormal",
     "lognormal",
     "lowest",
+    "nca",
     "normal",
     "of_baseline",
     "open_results",
     "proportional",
     "quantity",
+    "read_events",
     "read_study",
     "sample_population",
+    "scan",
     "simulate",
+    "sobol",
+    "solve",
+    "vpc",
 ]
 
 

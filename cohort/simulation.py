@@ -14,6 +14,7 @@ import polars as pl
 
 from cohort import store
 from cohort.dosing import events
+from cohort.dosing.records import Events
 from cohort.engine import Numerics, solve
 from cohort.engine.subjects import individuals
 from cohort.library import load
@@ -50,6 +51,14 @@ def numerics(study: Study) -> Numerics:
     return Numerics(**study.numerics.model_dump())
 
 
+def measured(study: Study, model: Model, subjects: list[str], ordered: Events) -> np.ndarray:
+    """A standard normal for the error of each output that a rule sees, (n, decisions, outputs)."""
+    deciding = ordered.rows.filter(pl.col("action") == "decide")["course"].to_numpy()
+    decisions = int(np.bincount(deciding).max(initial=0))
+    own = streams(study.seed, "decisions", subjects)
+    return np.stack([own.normal(name, decisions) for name in model.outputs.fields()], axis=-1)
+
+
 def solve_lanes(study: Study, model: Model, arm: str, table: pl.DataFrame, parameters: pl.DataFrame) -> pl.DataFrame:
     """Solve the lanes of one arm. table: draw, subject and the covariates; parameters: values by draw.
 
@@ -63,7 +72,11 @@ def solve_lanes(study: Study, model: Model, arm: str, table: pl.DataFrame, param
     n = len(subjects)
     p = individuals(model, typical, z, covariates_of(model, table), n)
     times = np.array([visit.to(model.time) for visit in study.visits])
-    outputs, status = solve(model, p, events(study.arms[arm], model, n), times, numerics=numerics(study))
+    plan = study.arms[arm]
+    ordered = events(plan, model, subjects, study.seed, times[-1])
+    rule = model.rules[plan.rule.name] if plan.rule else None
+    noise = measured(study, model, subjects, ordered) if rule else None
+    outputs, status = solve(model, p, ordered, times, numerics=numerics(study), rule=rule, noise=noise)
     visits = len(times)
     return pl.DataFrame(
         {
@@ -158,7 +171,7 @@ def _finished(client: Any, study: Study, model: Model, todo: list) -> Iterator[s
 def _identity(study: Study, model: Model) -> str:
     """What determines a chunk beside its lanes: model, protocol, seed, numerics and the libraries that do them."""
     versions = {k: v for k, v in code()["versions"].items() if k in VERSIONED[:3]}
-    arms = {name: arm.model_dump(mode="json", exclude={"n", "control"}) for name, arm in study.arms.items()}
+    arms = {name: arm.treatment for name, arm in study.arms.items()}
     return digest(
         {
             "model": digest(model.text),

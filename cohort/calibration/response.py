@@ -119,12 +119,9 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
     edge = edge[(edge >= visits[0]) & (edge <= visits[-1])]
     lengths, middles = np.diff(edge), (edge[:-1] + edge[1:]) / 2
     starts = np.searchsorted(edge, visits)
-    regimens = {str((arm.dose, arm.route, arm.every, arm.duration)): name for name, arm in reversed(study.arms.items())}
+    regimens = {str(arm.treatment): name for name, arm in reversed(study.arms.items())}
     distinct = {name: study.arms[name] for name in sorted(regimens.values())}  # two placebo arms are one course
-    of_arm = [
-        list(distinct).index(regimens[str((arm.dose, arm.route, arm.every, arm.duration))])
-        for arm in study.arms.values()
-    ]
+    of_arm = [list(distinct).index(regimens[str(arm.treatment)]) for arm in study.arms.values()]
     course = _courses(study, model, distinct, x, z, np.concatenate([visits, middles]), drivers)
     at_visits = {s: c[:, :, : len(visits)] for s, c in course.items()}
     at_middles = {s: jnp.asarray(c[:, :, len(visits) :]) for s, c in course.items()}
@@ -184,9 +181,10 @@ def _courses(
     p = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a, float), (n,)), model.subject(model.typical(), z, x))
     alone = model.replace(outputs=model.state, observe=lambda t, y, p: y, endpoints={})
     order = np.unique(times)
+    who = [str(i) for i in range(n)]
     courses: dict[str, list[np.ndarray]] = {s: [] for s in drivers}
     for name, arm in arms.items():
-        seen, status = solve(alone, p, events(arm, model, n), order)
+        seen, status = solve(alone, p, events(arm, model, who, study.seed, order[-1]), order)
         if status.code.any():
             raise CalibrationError(f"arm {name}: {int((status.code > 0).sum())} of {n} patients could not be solved")
         for s in drivers:

@@ -1,31 +1,56 @@
-"""Regimens to event records: when a dose is given, how much, and by which route."""
+"""Regimens to event records: when a dose is given, how much, and by which route; and when the arm's rule decides."""
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
+from cohort.dosing.adherence import Adherence, adhere
 from cohort.dosing.records import Events
 from cohort.model import Model
-from cohort.study import Arm
+from cohort.study import Arm, Regimen
 
 
-def amount(arm: Arm, model: Model) -> float:
+def amount(regimen: Regimen, model: Model) -> float:
     """One dose in the unit of the state it enters: nmol where the route has a molar mass, mg otherwise."""
-    if arm.dose is None or arm.route is None:
-        return 0.0
-    molar_mass = model.routes[arm.route].molar_mass
-    return arm.dose.to("mg") if molar_mass is None else arm.dose.to("g") / molar_mass * 1e9
+    molar_mass = model.routes[regimen.route].molar_mass
+    return regimen.dose.to("mg") if molar_mass is None else regimen.dose.to("g") / molar_mass * 1e9
 
 
-def times(arm: Arm, unit: str) -> np.ndarray:
-    """When the arm is dosed: from 0, `every` so often, before the end of `for`."""
-    if arm.dose is None or arm.every is None or arm.duration is None:
-        return np.empty(0)
-    every, until = arm.every.to(unit), arm.duration.to(unit)
-    return every * np.arange(int(np.ceil(until / every - 1e-9)))
+def times(regimen: Regimen, unit: str) -> np.ndarray:
+    """When it is dosed: from `start`, `every` so often, before the end of `for`."""
+    every, until = regimen.every.to(unit), regimen.duration.to(unit)
+    start = regimen.start.to(unit) if regimen.start else 0.0
+    return start + every * np.arange(int(np.ceil(until / every - 1e-9)))
 
 
-def events(arm: Arm, model: Model, n: int) -> Events:
-    """The doses of n subjects of one arm, who all have the same."""
-    given = times(arm, model.time)
-    if arm.route is None or not len(given):
-        return Events.none(n)
-    return Events.of(n, time=given, into=arm.route, amount=amount(arm, model))
+def events(arm: Arm, model: Model, subjects: Sequence[str], seed: int, until: float) -> Events:
+    """The event records of an arm's subjects, in the model's unit of time, as far as `until`.
+
+    All have the same, unless they take their doses themselves: what they make of them is drawn from each one's own
+    stream. A rule decides before a dose at its time.
+    """
+    n, rows = len(subjects), []
+    if arm.rule is not None:
+        every = arm.rule.every.to(model.time)
+        start = arm.rule.start.to(model.time) if arm.rule.start else every
+        decisions = start + every * np.arange(max(0, math.floor((until - start) / every + 1e-9) + 1))
+        rows.append(Events.of(n, action="decide", time=decisions).rows)
+    for regimen in arm.regimens:
+        dose = amount(regimen, model)
+        rate = dose / regimen.over.to(model.time) if regimen.over else 0.0
+        rows.append(Events.of(n, time=times(regimen, model.time), into=regimen.route, amount=dose, rate=rate).rows)
+    table = pl.concat([Events.none(n).rows, *rows]).sort("time", maintain_order=True)
+    ordered = Events(np.zeros(n, dtype=np.int64), table)
+    if (plan := arm.adherence) is None:
+        return ordered
+    taken = Adherence(
+        missed=plan.missed,
+        spread=plan.spread,
+        runs=plan.runs,
+        doubled=plan.doubled,
+        late=plan.late.to(model.time) if plan.late else 0.0,
+        stops=math.log(2) / plan.half_stop_within.to(model.time) if plan.half_stop_within else 0.0,
+    )
+    return adhere(ordered, subjects, seed, taken, plan.routes)

@@ -116,11 +116,14 @@ def solve(
     values |= _covariates(covariates, n)
     at = None if times is None else np.asarray(times, dtype=float)
     problem, plan = _posed(model, values, events, at, numerics, covariates, rule)
-    if noise is not None and np.shape(noise) != (n, plan.decisions, len(model.outputs.fields())):
-        raise ValueError(
-            f"noise has the shape {np.shape(noise)}; {n} subjects have up to {plan.decisions} decisions and the model "
-            f"{len(model.outputs.fields())} outputs"
-        )
+    if noise is not None:
+        noise = np.asarray(noise, dtype=float)
+        if noise.ndim != 3 or noise.shape[1] < plan.decisions or noise.shape[::2] != (n, len(model.outputs.fields())):
+            raise ValueError(
+                f"noise has the shape {noise.shape}; write {n} subjects, at least {plan.decisions} decisions, "
+                f"{len(model.outputs.fields())} outputs"
+            )
+        noise = noise[:, : plan.decisions]  # none of what is decided after the last observation
     back_end = {"native": native, "xla": xla}[numerics.backend]
     solved = back_end.run(problem, values, plan, noise, numerics.rtol, numerics.atol, numerics.most, threads)
     at = plan.observed_at if at is None else at

@@ -89,13 +89,16 @@ def _decision(graph: Graph, model: Model, rule: Rule) -> dict[str, int]:
 
 
 def _orders(problem: Problem, d: Dynamics) -> Orders:
-    """The rule, seeing what was measured: each output with its additive and proportional error."""
+    """The rule, seeing what was measured: each output with its error; a percentage of baseline is of the value at
+    time 0, untreated."""
     rule, g = problem.rule, d.graph
     assert rule is not None
     scratch = Graph()
     made = _decision(scratch, problem.model, rule)
     seen = {}
-    for name, meta in problem.model.outputs.fields().items():
+    untreated = {"t": g.constant(0.0)} | {f"y.{s}": node for s, node in zip(d.states, d.initial, strict=True)}
+    baselines = g.replay(d.observe, g, untreated)
+    for (name, meta), baseline in zip(problem.model.outputs.fields().items(), baselines, strict=True):
         error, value = meta["error"], g.input(f"seen.{name}")
 
         def size(part: float | str) -> int:
@@ -103,6 +106,8 @@ def _orders(problem: Problem, d: Dynamics) -> Orders:
 
         proportional = g.apply("mul", size(error.proportional), value)
         variance = g.apply("add", g.power(size(error.additive), 2), g.power(proportional, 2))
+        of_baseline = g.apply("mul", g.apply("mul", size(error.baseline), g.constant(0.01)), baseline)
+        variance = g.apply("add", variance, g.power(of_baseline, 2))
         noise = g.apply("mul", g.apply("sqrt", variance), g.input(f"z.{name}"))
         seen[f"seen.{name}"] = g.apply("add", value, noise)
     nodes = dict(zip(made, scratch.replay(list(made.values()), g, seen), strict=True))

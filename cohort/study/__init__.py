@@ -2,7 +2,7 @@
 
 from cohort.study.checks import COLUMNS
 from cohort.study.grammar import Criterion, Prior
-from cohort.study.protocol import Arm, Share, Spread, Study
+from cohort.study.protocol import Arm, Regimen, Share, Spread, Study
 from cohort.study.reader import Problem, StudyError, fingerprint, read_study
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Criterion",
     "Prior",
     "Problem",
+    "Regimen",
     "Share",
     "Spread",
     "Study",

@@ -177,31 +177,52 @@ def _arms(arms: Mapping[str, Any], source: Source, model: Model | None) -> Itera
     named = source.data.get("arms") or {}
     if not named:
         yield ("arms",), "there are no arms; write at least one"
-    regimens: dict[tuple, str] = {}
+    regimens: dict[str, str] = {}
     for name, arm in arms.items():
-        if model and arm.route is not None and arm.route not in model.routes:
-            yield (
-                ("arms", name, "route"),
-                f"{arm.route!r} is no route of the model; {_near(arm.route, list(model.routes))}",
-            )
+        if model:
+            yield from _routes(name, arm, model)
         if arm.control is not None and (arm.control not in named or arm.control == name):
             others = [other for other in named if other != name]
             yield ("arms", name, "control"), f"{arm.control!r} is no other arm; {_near(arm.control, others)}"
         if arm.n < 2:
             yield ("arms", name, "n"), f"{arm.n} patient has no standard deviation; write at least 2"
-        if arm.every and arm.duration and arm.every.to("d") > arm.duration.to("d"):
-            yield (
-                ("arms", name, "every"),
-                f"'{arm.every}' is longer than for, '{arm.duration}'; for a single dose write the same time twice",
-            )
-        if arm.dose is not None:
-            regimen = (str(arm.dose), arm.route, str(arm.every), str(arm.duration))
+        for place, regimen in _regimens(name, arm):
+            if regimen.every.to("d") > regimen.duration.to("d"):
+                yield (
+                    (*place, "every"),
+                    f"'{regimen.every}' is longer than for, '{regimen.duration}'; "
+                    "for a single dose write the same time twice",
+                )
+        if arm.dose is not None or arm.rule is not None:
+            regimen = str(arm.treatment)
             if regimen in regimens:
                 yield ("arms", name), f"is the same as '{regimens[regimen]}'; write each arm once"
             regimens[regimen] = name
     for control in {arm.control for arm in arms.values()} & set(arms):
         if arms[control].control is not None:
             yield ("arms", control, "control"), "is itself a control; leave its own control out"
+
+
+def _regimens(name: str, arm: Any) -> Iterator[tuple[Place, Any]]:
+    """Where each regimen of an arm stands, and it."""
+    for k, regimen in enumerate(arm.regimens):
+        yield ("arms", name) if k == 0 else ("arms", name, "also", k - 1), regimen
+
+
+def _routes(name: str, arm: Any, model: Model) -> Iterator[Found]:
+    """Routes and rules that the model does not have."""
+    known = list(model.routes)
+    for place, regimen in _regimens(name, arm):
+        if regimen.route not in known:
+            yield (*place, "route"), f"{regimen.route!r} is no route of the model; {_near(regimen.route, known)}"
+    for k, route in enumerate((arm.adherence.routes or []) if arm.adherence else []):
+        if route not in {regimen.route for regimen in arm.regimens}:
+            used = sorted({regimen.route for regimen in arm.regimens})
+            yield ("arms", name, "adherence", "routes", k), f"the arm has no doses by {route!r}; {_near(route, used)}"
+    if arm.rule and arm.rule.name not in model.rules:
+        rules = list(model.rules)
+        advice = _near(arm.rule.name, rules) if rules else "the model has none; add rules={...} to its Model"
+        yield ("arms", name, "rule", "name"), f"{arm.rule.name!r} is no rule of the model; {advice}"
 
 
 def _visits(sections: Mapping[str, Any]) -> Iterator[Found]:
@@ -212,8 +233,14 @@ def _visits(sections: Mapping[str, Any]) -> Iterator[Found]:
         if b <= a:
             yield ("visits", i), f"'{sections['visits'][i]}' does not come after the visit before; order them in time"
     for name, arm in sections["arms"].items():
-        if arm.duration and times and arm.duration.to("d") > times[-1]:
-            yield ("arms", name, "for"), f"'{arm.duration}' ends after the last visit; shorten it or add a visit"
+        for place, regimen in _regimens(name, arm):
+            end = regimen.duration.to("d") + (regimen.start.to("d") if regimen.start else 0.0)
+            if times and end > times[-1]:
+                begun = f", from '{regimen.start}' on," if regimen.start else ""
+                yield (
+                    (*place, "for"),
+                    f"'{regimen.duration}'{begun} ends after the last visit; shorten it or add a visit",
+                )
 
 
 def _enough(sections: Mapping[str, Any]) -> Iterator[Found]:

@@ -50,6 +50,11 @@ def _not_negative(value: Quantity) -> Quantity:
     return value
 
 
+def _absent(value: Any) -> bool:
+    """Left out: such a key, added after studies were registered, has no part in their fingerprint."""
+    return value is None or value == []
+
+
 def _relative(value: Any) -> Path:
     if not isinstance(value, str | Path):
         raise ValueError(f"{value!r} is not a path; write such as config/evidence/trial.csv")
@@ -103,8 +108,53 @@ class Population(Section):
     eligibility: list[Annotated[Criterion, BeforeValidator(criterion), text]]
 
 
+class Regimen(Section):
+    """A dose by a route, `every` so often, `for` so long, from `start` on; `over` some time as an infusion."""
+
+    dose: Mass
+    route: str
+    every: Annotated[Time, AfterValidator(_positive)]
+    duration: Annotated[Annotated[Time, AfterValidator(_positive)], Field(alias="for")]
+    start: Annotated[Time | None, Field(exclude_if=_absent)] = None
+    over: Annotated[Annotated[Time, AfterValidator(_positive)] | None, Field(exclude_if=_absent)] = None
+
+
+class AdherencePlan(Section):
+    """What patients make of the doses they take themselves: `missed` of them, differing between patients by the
+    standard deviation `spread` and correlated from dose to dose by `runs`; `doubled` of those taken; taken `late` on
+    average; half of the patients stop within `half_stop_within`. `routes`: which, all if left out."""
+
+    missed: Fraction = 0.0
+    spread: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    runs: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    doubled: Fraction = 0.0
+    late: Time | None = None
+    half_stop_within: Annotated[Time, AfterValidator(_positive)] | None = None
+    routes: list[str] | None = None
+    source: Words
+
+    @model_validator(mode="after")
+    def _possible(self) -> "AdherencePlan":
+        most = (self.missed * (1 - self.missed)) ** 0.5  # all or nothing
+        if self.spread and self.spread >= most:
+            raise ValueError(
+                f"spread {self.spread:g} is more than shares around {self.missed:g} have; write less than {most:.3g}"
+            )
+        return self
+
+
+class RulePlan(Section):
+    """A rule of the model that sets the doses to come, `every` so often, first at `start`: one interval on, if left
+    out."""
+
+    name: str
+    every: Annotated[Time, AfterValidator(_positive)]
+    start: Annotated[Time | None, Field(exclude_if=_absent)] = None
+
+
 class Arm(Section):
-    """`n`: planned number of patients. An arm without a dose takes placebo."""
+    """`n`: planned number of patients. An arm without a dose takes placebo, or what its rule sets. `also`: regimens
+    beside the first one."""
 
     n: Annotated[int, Field(gt=0)]
     dose: Mass | None = None
@@ -112,6 +162,11 @@ class Arm(Section):
     every: Annotated[Time, AfterValidator(_positive)] | None = None
     duration: Annotated[Annotated[Time, AfterValidator(_positive)] | None, Field(alias="for")] = None
     control: str | None = None
+    start: Annotated[Time | None, Field(exclude_if=_absent)] = None
+    over: Annotated[Annotated[Time, AfterValidator(_positive)] | None, Field(exclude_if=_absent)] = None
+    also: Annotated[list[Regimen], Field(exclude_if=_absent)] = []
+    adherence: Annotated[AdherencePlan | None, Field(exclude_if=_absent)] = None
+    rule: Annotated[RulePlan | None, Field(exclude_if=_absent)] = None
 
     @model_validator(mode="after")
     def _whole_regimen(self) -> "Arm":
@@ -121,7 +176,30 @@ class Arm(Section):
             raise ValueError(
                 f"a regimen needs dose, route, every and for; add {', '.join(missing)}, or leave out all four"
             )
+        extra = [key for key in ("start", "over", "also") if getattr(self, key)]
+        if len(missing) == len(regimen) and extra:
+            raise ValueError(f"{', '.join(extra)} without a dose; add dose, route, every and for")
         return self
+
+    @property
+    def regimens(self) -> list[Regimen]:
+        """Every regimen of the arm, the first one first."""
+        if self.dose is None or self.route is None or self.every is None or self.duration is None:
+            return []
+        first = Regimen(
+            dose=self.dose,
+            route=self.route,
+            every=self.every,
+            duration=self.duration,
+            start=self.start,
+            over=self.over,
+        )
+        return [first, *self.also]
+
+    @property
+    def treatment(self) -> dict[str, Any]:
+        """What is done to the arm's patients, as plain values: arms that are equal in it are one."""
+        return self.model_dump(mode="json", exclude={"n", "control"})
 
 
 class EndpointPlan(Section):

@@ -46,7 +46,8 @@ def simulated(laplace, people, evolocumab):
         p = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a, float), (SUBJECTS,)), p)
         rows = []
         for arm in laplace.arms.values():
-            out, status = solve(evolocumab, p, events(arm, evolocumab, SUBJECTS), times)
+            given = events(arm, evolocumab, [str(i) for i in range(SUBJECTS)], 1, times[-1])
+            out, status = solve(evolocumab, p, given, times)
             assert not status.code.any()
             rows.append(np.asarray(evolocumab.endpoints["ldl_change"].reads(out)))
         return np.array(rows)
