@@ -62,21 +62,29 @@ def check(target: Annotated[Path, typer.Argument(help="a study file (.yaml) or a
     """Read a study, or check the units of a model; say everything that is wrong."""
     with refusals():
         if target.suffix == ".py":
+            from cohort.engine import Numerics, described
             from cohort.library import from_text, path_of
             from cohort.trace import check_units
 
             path = path_of(str(target))
-            wrong = check_units(from_text(str(path), path.read_text()), str(path))
+            model = from_text(str(path), path.read_text())
+            how = described(model, Numerics())  # first: units are checked of what the engine can run
+            wrong = check_units(model, str(path))
             if wrong:
                 console.print("\n".join(wrong), style="red", markup=False, soft_wrap=True)
                 raise typer.Exit(2)
-            print(f"{path}: units agree")
+            print(f"{path}: units agree; solver: {how}")
         else:
+            from cohort.engine import described
+            from cohort.library import load
+            from cohort.simulation import numerics
             from cohort.study import fingerprint, read_study
 
             study = read_study(target)
             patients = sum(arm.n for arm in study.arms.values())
+            how = described(load(study.model, study.path.parent), numerics(study))
             print(f"{target}: {len(study.arms)} arms, {patients} patients planned, {fingerprint(study)[:12]}")
+            print(f"solver: {how}")
 
 
 @app.command()

@@ -17,7 +17,7 @@ from cohort.dosing.covariates import CovariateCourse
 from cohort.dosing.records import Events
 from cohort.engine import native, schedule, xla
 from cohort.engine.problem import Problem, decides
-from cohort.engine.program import Dynamics, dynamics
+from cohort.engine.program import Dynamics, ProgramError, dynamics, path_of
 from cohort.engine.schedule import Plan
 from cohort.engine.solved import CODES, FINISHED, IMPLAUSIBLE, NOT_FINITE, Solved
 from cohort.model import Model, Record, Rule
@@ -67,12 +67,18 @@ def choose(model: Model) -> str:
 
 
 def described(model: Model, numerics: Numerics) -> str:
-    """The way of solving in words, for the record."""
+    """The way of solving in words, for the record. Errors: ProgramError for a model that cannot be solved so."""
     solver = choose(model) if numerics.solver == "auto" else numerics.solver
+    if solver == "linear" and not dynamics(model).linear:
+        raise _not_linear(model)
     method = {"linear": "closed form", "explicit": "Tsit5", "stiff": "Rodas5P"}[solver]
     accuracy = "" if solver == "linear" else f", rtol {numerics.rtol:g}, atol {numerics.atol:g}"
     chosen = "chosen by the program" if numerics.solver == "auto" else "named in the study"
     return f"{method} ({chosen}), {numerics.backend} back end{accuracy}, float64"
+
+
+def _not_linear(model: Model) -> ProgramError:
+    return ProgramError(f"{path_of(model)} is not linear; write solver: auto, explicit or stiff")
 
 
 def _spread(d: Dynamics, p: dict[str, float], y: Sequence[float]) -> float:
@@ -183,7 +189,7 @@ def _posed(
     solver = choose(model) if numerics.solver == "auto" else numerics.solver
     if solver == "linear" and not program.linear:
         if numerics.solver == "linear":
-            raise ValueError(f"{model.name or 'the model'} is not linear; write solver: auto, explicit or stiff")
+            raise _not_linear(model)
         solver = "explicit"  # a covariate along a line moves the coefficients
     return Problem(model, solver, plan.targets, infused, changing, sloping, plan.inputs, rule), plan
 

@@ -36,9 +36,9 @@ class Linear:
     power: Matrix  # inputs `e.<i>.<j>`: an exponential
     squared: Matrix
     new: list[int]  # of the states, from an exponential
-    steady: list[
-        int
-    ]  # the states that a cycle brings back, from one that began at `cycle.<state>` and ended at `y.<state>`
+    many: list[int]  # of the states after so many doses and intervals as the exponential and `sum.<state>` stand for
+    doubled: list[int]  # `sum` for twice as many
+    steady: list[int]  # the states a cycle brings back, from one that began at `cycle.<state>` and ended at `y.<state>`
 
 
 def linear(d: Dynamics, infused: tuple[int, ...]) -> Linear:
@@ -67,6 +67,12 @@ def linear(d: Dynamics, infused: tuple[int, ...]) -> Linear:
     new = [
         _sum(g, [g.apply("mul", full[i, j], (y + flows)[j]) for j in range(size) if (i, j) in full]) for i in range(n)
     ]
+    sums = [g.input(f"sum.{s}") for s in d.states]
+
+    def later(x: list[int]) -> list[int]:
+        moved = [_sum(g, [g.apply("mul", power[i, j], x[j]) for j in range(n) if (i, j) in power]) for i in range(n)]
+        return [g.apply("add", a, b) for a, b in zip(sums, moved, strict=True)]
+
     cycle = [g.input(f"cycle.{s}") for s in d.states]
     closing = {
         (i, j): g.apply("sub", one if i == j else zero, node) for (i, j), node in power.items() if i < n and j < n
@@ -85,6 +91,8 @@ def linear(d: Dynamics, infused: tuple[int, ...]) -> Linear:
         power=power,
         squared={place: node for place, node in product(g, full, full, size).items() if place in pattern},
         new=new,
+        many=later(y),
+        doubled=later(sums),
         steady=factorised(g, closing, n, [])(lost),
     )
 

@@ -10,9 +10,13 @@ import llvmlite.binding as llvm
 TARGETS = {"avx512": ("skylake-avx512", 8), "avx2": ("haswell", 4)}
 
 
+class MachineError(RuntimeError):
+    """A processor that the native back end cannot make code for; the message says what to write instead."""
+
+
 @functools.cache
 def target() -> str:
-    """The widest instruction set that this machine has. Errors: RuntimeError where fused multiply-add is missing."""
+    """The widest instruction set that this machine has. Errors: MachineError where fused multiply-add is missing."""
     has = llvm.get_host_cpu_features()
     if all(has.get(f) for f in ("avx512f", "avx512dq", "avx512vl")):
         return "avx512"
@@ -20,7 +24,7 @@ def target() -> str:
         return "avx2"
     if llvm.get_process_triple().startswith(("aarch64", "arm64")):
         return "native"
-    raise RuntimeError("this processor has no fused multiply-add; write `backend: xla` under numerics in the study")
+    raise MachineError("this processor has no fused multiply-add; write `backend: xla` under numerics in the study")
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,9 @@ TINY = 1e-14  # a step this far below the time is none
 CYCLES = 10_000  # of a dosing interval, in search of a steady state
 WHOLE = ("subjects", "course", "start", "code", "slot", "interval", "intervals", "failed", "failed_state")
 REAL = ("theta", "time", "value", "lengths", "noise", "out", "failed_at", "steps", "scratch")
-TOGETHER = (schedule.OBSERVE, schedule.ADD, schedule.RATE, schedule.RESET, schedule.PASS)
+REPEAT = 10  # an action of this back end's own: as many doses so far apart, in closed form
+SEVERAL = 8  # doses from which on this pays
+TOGETHER = (schedule.OBSERVE, schedule.ADD, schedule.RATE, schedule.RESET, schedule.PASS, REPEAT)
 NUMBERS = ("first", "last", "n", "visits", "decisions", "most")
 SETTINGS = ("rtol", "atol")
 
@@ -65,7 +67,7 @@ class Layout:
     linear: Linear | None
 
 
-INSIDE = ("y.", "k.", "r.", "seen.", "z.", "m.", "cycle.", "a.", "e.")
+INSIDE = ("y.", "k.", "r.", "seen.", "z.", "m.", "cycle.", "sum.", "a.", "e.")
 
 
 def layout(problem: Problem, made: Parts, width: int) -> Layout:
@@ -75,7 +77,15 @@ def layout(problem: Problem, made: Parts, width: int) -> Layout:
     if made.step:
         wanted += [*made.step.new, *made.step.error, *made.step.last]
     if closed:
-        wanted += [closed.norm, *closed.exponent.values(), *closed.new, *closed.forcing, *closed.steady]
+        wanted += [
+            closed.norm,
+            *closed.exponent.values(),
+            *closed.new,
+            *closed.forcing,
+            *closed.many,
+            *closed.doubled,
+            *closed.steady,
+        ]
     if made.orders:
         wanted += [*made.orders.memory, *made.orders.doses.values(), *made.orders.rates.values()]
     order = g.reached(wanted)
@@ -116,7 +126,7 @@ def layout(problem: Problem, made: Parts, width: int) -> Layout:
         "kept": [f"kept.{x}" for x in s],
         "cycle": [f"cycle.{x}" for x in s],
         "delta": [f"delta.{x}" for x in s],
-        "cycles": ["cycles", "dt"],
+        "cycles": ["cycles", "dt", "count"],
         "z": [f"z.{x}" for x in o],
         "m": memory,
         "then": [f"then.{x}" for x in memory],
@@ -124,6 +134,7 @@ def layout(problem: Problem, made: Parts, width: int) -> Layout:
         "go": [f"go.{x}" for x in k],
         "e": [f"e.{i}.{j}" for i, j in closed.power] if closed else [],
         "solved": [f"solved.{x}" for x in s] if closed else [],
+        "sum": [f"sum.{x}" for x in s] if closed else [],
     }
     return Layout(tuple(sorted(theta)), Frame(width, groups), hoisted, closed)
 
@@ -341,7 +352,6 @@ class Writer:
         if self.closed:
             self.propagate(v.select(active, rest, v.constant(0.0)), active)
             self.store("t", v.select(active, tn, t))
-            self.store("steps", v.select(active, v.add(self.vector("steps"), v.constant(1.0)), self.vector("steps")))
             return self.bits(active), _integer(0)
         assert self.parts.step is not None
         last = b.fcmp_ordered(">=", h, rest)
@@ -425,6 +435,45 @@ class Writer:
         made = self.emit({f"solved.{s}": n for s, n in zip(self.d.states, self.closed.steady, strict=True)})
         for name, value in made.items():
             self.store(name, value)
+
+    def repeat(self) -> None:
+        """Where `count` more doses, `dt` apart, each of which adds `sum.*`, bring the states: into `solved.*`.
+
+        One dose and the interval before it are y -> Φ y + s; twice as many are Φ² y + (Φ s + s), and so on: the powers
+        of two that `count` is made of, whatever of them comes first.
+        """
+        v, b, closed, states = self.v, self.b, self.closed, self.d.states
+        assert closed is not None
+        dt = self.vector("dt")
+        self.power(dt)
+        nothing = {f"y.{s}": v.constant(0.0) for s in states}
+        flown = self.emit({s: n for s, n in zip(states, closed.new, strict=True)}, nothing | {"dt": dt})
+        for s in states:
+            self.store(f"sum.{s}", v.add(self.vector(f"sum.{s}"), flown[s]))
+            self.store(f"solved.{s}", self.vector(f"y.{s}"))
+        left = b.fptosi(self.vector("count"), v.whole)
+        head, body, after = (b.append_basic_block(n) for n in ("bits", "bit", "counted"))
+        before = b.block
+        b.branch(head)
+        b.position_at_end(head)
+        count = b.phi(v.whole)
+        count.add_incoming(left, before)
+        more = b.icmp_signed(">", count, v.integer(0))
+        b.cbranch(b.icmp_unsigned("!=", self.bits(more), _integer(0)), body, after)
+        b.position_at_end(body)
+        odd = b.icmp_signed("==", b.and_(count, v.integer(1)), v.integer(1))
+        solved = {f"y.{s}": self.vector(f"solved.{s}") for s in states}
+        moved = self.emit({s: n for s, n in zip(states, closed.many, strict=True)}, solved)
+        doubled = self.emit({s: n for s, n in zip(states, closed.doubled, strict=True)})
+        squared = self.emit({f"e.{i}.{j}": node for (i, j), node in closed.squared.items()})
+        for s in states:
+            self.store(f"solved.{s}", v.select(odd, moved[s], solved[f"y.{s}"]))
+            self.store(f"sum.{s}", doubled[s])
+        for name, value in squared.items():
+            self.store(name, value)
+        count.add_incoming(b.lshr(count, v.integer(1)), b.block)
+        b.branch(head)
+        b.position_at_end(after)
 
     # A block of patients on one course, whose model is linear: all go from event to event together
 
@@ -516,6 +565,21 @@ class Writer:
         b.position_at_end(blocks[schedule.RESET])
         self._begin(("rate",))
         b.branch(after)
+        b.position_at_end(blocks[REPEAT])
+        if self.problem.targets:
+            following = b.add(row, _integer(1))
+            self.store("dt", self.splat(self.get(self.arg["value"], following)))
+            self.store("count", self.splat(b.sitofp(self.get(self.arg["slot"], following), DOUBLE)))
+            for s in self.d.states:
+                self.store(f"sum.{s}", v.constant(0.0))
+            apart = self.frame.first["sum"] - self.frame.first["y"]
+            into = place(b.add(self.get(self.into, slot), _integer(apart)))
+            arrives = b.load(place(b.add(slot, _integer(self.frame.first["arrives"]))), align=8)
+            b.store(v.mul(self.splat(value), arrives), into, align=8)
+            self.repeat()
+            for s in self.d.states:
+                self.store(f"y.{s}", self.vector(f"solved.{s}"))
+        b.branch(after)
         b.position_at_end(blocks[schedule.PASS])
         b.branch(after)
         b.position_at_end(after)
@@ -532,7 +596,7 @@ class Writer:
         self.next = self.variable(0)
         b.store(self.arg["first"], self.next)
         self.live, self.pending, self.changed = self.variable(whole), self.variable(whole), self.variable(0)
-        self.prepares, self.decides, self.settles, self.ready = (self.variable(0) for _ in range(4))
+        self.prepares, self.decides, self.settles, self.repeats, self.ready = (self.variable(0) for _ in range(5))
         events, going, stepping, after = (b.append_basic_block(n) for n in ("events", "going", "stepping", "after"))
         b.branch(events)
 
@@ -542,6 +606,7 @@ class Writer:
             (None, self.look),
             (self.decides, self.decide if self.parts.orders else None),
             (self.settles, self.settle if self.closed else None),
+            (self.repeats, self.repeat if self.closed and self.problem.targets else None),
         ):
             if compute is None:
                 continue
@@ -703,6 +768,7 @@ class Writer:
             schedule.STEADY_CHECK: self._steady_check,
             schedule.STEADY_ADD: self._steady_add,
             schedule.PASS: None,
+            REPEAT: self._repeat,
         }
         blocks = {code: b.append_basic_block(f"code{code}") for code in codes}
         switch = b.switch(self.get(self.arg["code"], row), go_on)
@@ -801,6 +867,26 @@ class Writer:
             self.set(f"flow.{k}", lane, self.number(f"go.{k}", lane))
         if orders.rates:
             change()
+
+    def _repeat(self, lane: Any, bit: Any, row: Any, slot: Any, value: Any, again: Any, change: Any) -> None:
+        """More doses like the one just given; how many, how far apart and until when stands in the next row."""
+        b = self.b
+        if not self.closed or not self.problem.targets:
+            return
+        following = b.add(row, _integer(1))
+        with b.if_then(b.icmp_unsigned("==", b.and_(b.load(self.repeats), bit), _integer(0))):
+            self.set("dt", lane, self.get(self.arg["value"], following))
+            self.set("count", lane, b.sitofp(self.get(self.arg["slot"], following), DOUBLE))
+            self.fill("sum", lane, len(self.d.states), 0.0)
+            apart = self.frame.first["sum"] - self.frame.first["y"]
+            arrives = self.number(b.add(slot, _integer(self.frame.first["arrives"])), lane)
+            self.set(b.add(self.get(self.into, slot), _integer(apart)), lane, b.fmul(value, arrives))
+            again(self.repeats)
+        b.store(b.and_(b.load(self.repeats), b.not_(bit)), self.repeats)
+        self.copy("solved", "y", lane, len(self.d.states))
+        self.set("t", lane, self.get(self.arg["time"], following))
+        self._stale()
+        change()
 
     def _steady_start(self, lane: Any, bit: Any, row: Any, slot: Any, value: Any, again: Any, change: Any) -> None:
         states = len(self.d.states)
@@ -914,6 +1000,7 @@ def run(
     """Solve for n subjects. `values`: of each input of the program, (n,). `noise`: (n, decisions, outputs)."""
     isa = isa or machine.target()
     width = width or _width(problem, isa)
+    plan = _repeated(plan) if problem.solver == "linear" and problem.rule is None else plan
     n, outputs = len(plan.course), len(parts(problem).dynamics.outputs)
     courses = len(plan.start) - 1
     shared = problem.solver == "linear" and n >= width * courses and bool(np.isin(plan.code, TOGETHER).all())
@@ -963,6 +1050,37 @@ def run(
     )
 
 
+def _repeated(plan: Plan) -> Plan:
+    """The plan with runs of equal doses at equal intervals, and nothing between, as one action and what it needs."""
+    course = np.repeat(np.arange(len(plan.start) - 1), np.diff(plan.start))
+    gap = np.diff(plan.time)
+    alike = (plan.code[1:] == schedule.ADD) & (plan.code[:-1] == schedule.ADD) & (course[1:] == course[:-1])
+    alike &= (plan.slot[1:] == plan.slot[:-1]) & (plan.value[1:] == plan.value[:-1]) & (gap > 0)
+    rounding = 1e-12 * np.maximum(np.abs(plan.time[1:]), np.abs(plan.time[:-1]))
+    steady = np.append(False, np.abs(np.diff(gap)) <= 4 * rounding[1:]) if len(gap) else alike
+    begins = alike & ~(np.append(False, alike[:-1]) & steady)
+    run = np.cumsum(begins)  # of each gap, 0 before the first
+    run[~alike] = 0
+    first = np.flatnonzero(begins)
+    many = np.bincount(run, minlength=len(first) + 1)[1:]  # gaps
+    kept = many >= SEVERAL
+    if not kept.any():
+        return plan
+    first, many = first[kept], many[kept]
+    code, slot, value, time = (a.copy() for a in (plan.code, plan.slot, plan.value, plan.time))
+    drop = np.zeros(len(time), dtype=bool)
+    last = first + many
+    for a, z in zip(first, last, strict=True):
+        drop[a + 3 : z + 1] = True  # the dose itself, the action, and its numbers stay
+    code[first + 1], time[first + 1] = REPEAT, plan.time[first]
+    code[first + 2], slot[first + 2] = schedule.PASS, many
+    value[first + 2] = (plan.time[last] - plan.time[first]) / many
+    time[first + 2] = plan.time[last]
+    rows = np.cumsum(np.append(0, ~drop))
+    keep = ~drop
+    return replace(plan, start=rows[plan.start], time=time[keep], code=code[keep], slot=slot[keep], value=value[keep])
+
+
 def _in_blocks(course: np.ndarray, width: int) -> np.ndarray:
     """Subjects, those of one course in whole blocks; the last one of a course stands in for those that are missing."""
     order = np.argsort(course, kind="stable")
@@ -979,6 +1097,7 @@ def _intervals(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     which, begin, lengths = np.full(len(plan.time), -1), [0], []
     for a, z in zip(plan.start[:-1], plan.start[1:], strict=True):
         gaps = np.diff(plan.time[a:z], prepend=plan.time[a:z][:1])
+        gaps[1:][plan.code[a : z - 1] == REPEAT] = 0.0  # that action takes its time itself
         known, place = np.unique(gaps[gaps > 0], return_inverse=True)
         which[a:z][gaps > 0] = place
         lengths.append(known)

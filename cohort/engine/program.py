@@ -31,6 +31,7 @@ INSTEAD = {
     "dot_general": "the sum of products, term by term",
     "reduce_sum": "the sum, term by term",
     "concatenate": "one scalar per quantity",
+    "stack": "one scalar per quantity",
 }
 
 
@@ -282,6 +283,8 @@ def traced(
         return graph.constant(value.item()) if value.ndim == 0 else value
 
     def rule(equation: Any, given: list) -> Any:
+        if any(isinstance(g, int) and graph.name(g) == "nothing" for g in given):
+            return graph.input("nothing")  # follows from what was named already
         try:
             return _rule(graph, equation, given)
         except NotImplementedError as e:

@@ -53,13 +53,15 @@ CHEAP = 4  # additions that are sooner done again than kept
 
 
 class Rows(NamedTuple):
-    """The rows of each lane's course, (rows, lanes), and the row at which each visit is seen, (visits, lanes)."""
+    """The rows of each lane's course, (rows, lanes)."""
 
     time: Any
     code: Any
     slot: Any
     value: Any
-    visit: Any
+    gap: Any  # which of the gaps ends here
+    gaps: Any  # (gaps, lanes), the lengths of time that a linear model goes at once, each only once
+    visit: Any  # (visits, lanes), the row at which each is seen
 
 
 class Lanes(NamedTuple):
@@ -102,7 +104,7 @@ def run(
     `most`: steps between two rows. `width`: lanes of a tile, WIDTHS unless said.
     """
     n, width = len(plan.course), width or WIDTHS[problem.solver]
-    courses, outputs = _Courses(plan), len(parts(problem).dynamics.outputs)
+    courses, outputs = _Courses(plan, problem.solver), len(parts(problem).dynamics.outputs)
     names = tuple(sorted(values))
     table = np.stack([np.broadcast_to(np.asarray(values[name], float), n) for name in names] or [np.zeros(n)])
     program = _compiled(problem, names, courses.kinds)
@@ -132,7 +134,7 @@ def differentiable(
     What it differentiates is the computed solution, its steps held fixed. The plan's times do not move with the
     parameters. `others`: values of the program's inputs that are not parameters. A subject who fails is NaN.
     """
-    n, courses, made = len(plan.course), _Courses(plan), parts(problem).dynamics
+    n, courses, made = len(plan.course), _Courses(plan, problem.solver), parts(problem).dynamics
     rows, last = courses.rows(plan.course)
 
     def solve(p: Any) -> Any:
@@ -149,12 +151,12 @@ def differentiable(
 class _Courses:
     """A plan as tiles want it."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, solver: str) -> None:
+        self.plan, self.linear = plan, solver == "linear"
         self.kinds = frozenset(np.unique(plan.code).tolist())
         self.length = np.diff(plan.start)
         longest = int(self.length.max(initial=1))
-        self.rows_at_most = max(8, 1 << (longest - 1).bit_length())  # so that few programs do for many plans
+        self.rows_at_most = _rounded(longest)
         self.known: dict[bytes, tuple[Rows, int]] = {}
         self.lock = threading.Lock()
 
@@ -174,13 +176,32 @@ class _Courses:
         def of(column: np.ndarray, kind: type) -> np.ndarray:
             return (column[index] if len(column) else np.zeros(index.shape)).astype(kind)
 
+        time, slot, value = of(p.time, float), of(p.slot, np.int32), of(p.value, float)
         code = np.where(k < length, of(p.code, np.int32), np.int32(PASS))
-        slot = of(p.slot, np.int32)
+        gap, gaps = np.zeros_like(slot), np.zeros((1, len(course)))
+        if self.linear:
+            before = np.where(code == STEADY_START, value, time)  # the clock after each row
+            gap, gaps = _distinct(np.maximum(time - np.concatenate([time[:1], before[:-1]]), 0.0))
         visit = np.full((p.visits, len(course)), self.rows_at_most, np.int32)  # a row that no lane has
         at, lane = np.nonzero(code == OBSERVE)
         visit[slot[at, lane], lane] = at
-        rows = Rows(of(p.time, float), code, slot, of(p.value, float), visit)
-        return jax.device_put(rows), int(length.max(initial=0))
+        return jax.device_put(Rows(time, code, slot, value, gap, gaps, visit)), int(length.max(initial=0))
+
+
+def _rounded(size: int) -> int:
+    """A size that few programs do for many plans."""
+    return max(8, 1 << (size - 1).bit_length())
+
+
+def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of its lane's distinct values each is, and these. values: (rows, lanes); they: (distinct, lanes)."""
+    order = np.argsort(values, axis=0, kind="stable")
+    ascending = np.take_along_axis(values, order, axis=0)
+    rank = np.cumsum(np.diff(ascending, axis=0, prepend=ascending[:1]) > 0, axis=0, dtype=np.int32)
+    which, distinct = np.empty_like(rank), np.zeros((_rounded(int(rank.max()) + 1), values.shape[1]))
+    np.put_along_axis(which, order, rank, axis=0)
+    np.put_along_axis(distinct, rank, ascending, axis=0)
+    return which, distinct
 
 
 class _Program:
@@ -386,13 +407,16 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
             _, power = lax.while_loop(lambda state: jnp.any(state[0] > 0), square, (times, taylor))
             return dict(zip(names, power, strict=True))
 
-        def propagate(s: Lanes, going: Any, until: Any) -> Lanes:
-            """Lanes to `until`, exactly."""
+        def propagate(s: Lanes, going: Any, until: Any, gap: Any) -> Lanes:
+            """Every lane to its own `until`, exactly."""
             assert closed is not None
             inputs, prepared = inputs_of(s)
             active = going & (s.t < until)
-            dt = jnp.where(active, until - s.t, 0.0)
-            new = program(closed.new, inputs | exponential(inputs, prepared, dt), prepared)
+            if problem.inputs:
+                power = exponential(inputs, prepared, jnp.where(active, until - s.t, 0.0))
+            else:
+                power = {n: jnp.take_along_axis(v, gap[None], axis=0)[0] for n, v in powers.items()}
+            new = program(closed.new, inputs | lax.optimization_barrier(power), prepared)
             t = jnp.where(active, until, s.t)
             return s._replace(t=t, y=_choose(active, new, s.y), steps=s.steps + active)
 
@@ -473,10 +497,12 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
             )
             return s._replace(moved=tuple(jnp.where(begins, jnp.inf, v) for v in s.moved))
 
-        def turn(s: Lanes, going: Any, time: Any, code: Any, slot: Any, value: Any) -> tuple[Lanes, Any, Any]:
+        def turn(
+            s: Lanes, going: Any, time: Any, code: Any, slot: Any, value: Any, gap: Any
+        ) -> tuple[Lanes, Any, Any]:
             """Lanes go to their next row and do it. Returns them, which of them did, and what was to be seen."""
             s = start(s)
-            s = propagate(s, going, time) if closed else advance(s, going, time)
+            s = propagate(s, going, time, gap) if closed else advance(s, going, time)
             arrived = going & (s.code == FINISHED)
             seen = program(d.observe, *inputs_of(s))
             return act(s, arrived, code, slot, value, seen), arrived, jnp.stack(seen)
@@ -484,14 +510,14 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
         def together(k: Any, state: Any) -> Any:
             """Every lane does its k-th row."""
             s, seen = state
-            s, arrived, now = turn(s, s.code == FINISHED, *(column[k] for column in rows[:4]))
+            s, arrived, now = turn(s, s.code == FINISHED, *(column[k] for column in rows[:5]))
             return s, seen.at[k].set(jnp.where(arrived, now, jnp.nan))
 
         def apart(state: Any) -> Any:
             """Every lane does its own next row, which in search of a steady state may be one that it did before."""
             s, seen = state
             row, going = s.row, under_way(s)
-            here = (jnp.take_along_axis(column, jnp.minimum(row, last - 1)[None], axis=0)[0] for column in rows[:4])
+            here = (jnp.take_along_axis(column, jnp.minimum(row, last - 1)[None], axis=0)[0] for column in rows[:5])
             s, arrived, now = turn(s, going, *here)
             place = (jnp.arange(at_most + 1)[:, None] == row) & arrived
             return s, jnp.where(place[:, None, :], now, seen)
@@ -522,6 +548,10 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
             steps=none,
         )
         s = s._replace(y=tuple(program(d.initial, *inputs_of(s))))
+        powers = {}
+        if closed and not problem.inputs:
+            inputs, prepared = inputs_of(s)
+            powers = lax.map(lambda dt: exponential(inputs, prepared, dt), rows.gaps)
         seen = jnp.full((at_most + 1, len(d.outputs), width), jnp.nan)
         if steady:
             s, seen = lax.while_loop(lambda state: jnp.any(under_way(state[0])), apart, (s, seen))
