@@ -113,8 +113,8 @@ def run(
     def tile(start: int) -> list[np.ndarray]:
         lanes = np.minimum(np.arange(start, start + width), n - 1)  # the padding repeats the last subject
         rows, last = courses.rows(plan.course[lanes])
-        made = program(table[:, lanes], rows, last, drawn[lanes].transpose(1, 2, 0), float(rtol), float(atol), int(most))
-        return jax.device_get(made)
+        noise = drawn[lanes].transpose(1, 2, 0)
+        return jax.device_get(program(table[:, lanes], rows, last, noise, float(rtol), float(atol), int(most)))
 
     starts = range(0, n, width)
     first = [tile(start) for start in starts[:1]]  # one thread compiles
@@ -155,8 +155,7 @@ class _Courses:
         self.plan, self.linear = plan, solver == "linear"
         self.kinds = frozenset(np.unique(plan.code).tolist())
         self.length = np.diff(plan.start)
-        longest = int(self.length.max(initial=1))
-        self.rows_at_most = _rounded(longest)
+        self.rows_at_most = _rounded(int(self.length.max(initial=1)))
         self.known: dict[bytes, tuple[Rows, int]] = {}
         self.lock = threading.Lock()
 
@@ -233,8 +232,9 @@ class _Program:
 
     def __call__(self, wanted: Sequence[int], inputs: Mapping[str, Any], prepared: Mapping[int, Any]) -> list[Any]:
         """The wanted nodes, arrays of (lanes,)."""
-        kept = self.kept.setdefault(tuple(wanted), _kept(self.graph, wanted, prepared))
-        made = dict(prepared)
+        if tuple(wanted) not in self.kept:
+            self.kept[tuple(wanted)] = _kept(self.graph, wanted, prepared)
+        kept, made = self.kept[tuple(wanted)], dict(prepared)
         for node in self.graph.reached(wanted):
             op, *rest = self.graph.nodes[node]
             if op == "input":
@@ -327,26 +327,27 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
             step = 0.01**0.2 * jnp.maximum(steepest, 1e-30) ** -0.1
             return lax.stop_gradient(jnp.where(known, jnp.minimum(100 * guess, step), step))
 
-        def start(s: Lanes) -> Lanes:
+        def start(s: Lanes, due: Any) -> Lanes:
             """What flows, how steeply the states rise and the step to try, where something has changed."""
             inputs, prepared = inputs_of(s)
+            fresh = s.fresh & due
+            s = s._replace(fresh=s.fresh & ~due)
             if problem.infused:
                 arrives = program(made.arrives, inputs, prepared)
                 total = {i: zero for i in problem.infused}
                 for j in targets:
                     if made.into[j] in total:
                         total[made.into[j]] += s.rates[j] + s.ordered[j] * arrives[j]
-                s = s._replace(flows=_choose(s.fresh, list(total.values()), s.flows))
+                s = s._replace(flows=_choose(fresh, list(total.values()), s.flows))
                 inputs, prepared = inputs_of(s)
             if closed:
-                return s._replace(fresh=s.fresh & False)
+                return s
             slopes = program(program.slopes, inputs, prepared)
-            lost = s.fresh & ~_all([jnp.isfinite(v) for v in (*s.y, *slopes)])
+            lost = fresh & ~_all([jnp.isfinite(v) for v in (*s.y, *slopes)])
             return s._replace(
-                h=jnp.where(s.fresh, first_step(inputs, prepared, s.y, slopes), s.h),
-                slopes=_choose(s.fresh, slopes, s.slopes) if carries else (),
+                h=jnp.where(fresh, first_step(inputs, prepared, s.y, slopes), s.h),
+                slopes=_choose(fresh, slopes, s.slopes) if carries else (),
                 code=jnp.where(lost, NOT_FINITE, s.code),
-                fresh=s.fresh & False,
             )
 
         def advance(s: Lanes, going: Any, until: Any) -> Lanes:
@@ -387,23 +388,25 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
 
             return lax.while_loop(lambda s: jnp.any(on_the_way(s)), one_step, s)
 
-        def exponential(inputs: Mapping[str, Any], prepared: Mapping[int, Any], dt: Any) -> dict[str, Any]:
+        def exponential(inputs: dict[str, Any], prepared: Mapping[int, Any], dt: Any) -> dict[str, Any]:
             """The inputs `e.*`: halved until Taylor's polynomial holds, and squared as often."""
             assert closed is not None
             (norm,) = program([closed.norm], inputs, prepared)
             times = jnp.clip(jnp.ceil(jnp.log2(lax.stop_gradient(norm * dt) / NORM)), 0, 1000)
             times = jnp.where(jnp.isnan(times), 0, times).astype(int)
-            exponent = program(list(closed.exponent.values()), {**inputs, "dt": dt}, prepared)
+            exponent = program(list(closed.exponent.values()), inputs | {"dt": dt}, prepared)
             halved = {f"a.{i}.{j}": v * 2.0**-times for (i, j), v in zip(closed.exponent, exponent, strict=True)}
-            names = [f"e.{i}.{j}" for i, j in closed.taylor]
+            names, squared = (
+                [f"e.{i}.{j}" for i, j in closed.taylor],
+                [closed.squared[place] for place in closed.taylor],
+            )
 
             def square(state: Any) -> Any:
                 left, power = state
-                made = program(list(closed.squared.values()), {**inputs, **dict(zip(names, power, strict=True))}, {})
-                squared = dict(zip([f"e.{i}.{j}" for i, j in closed.squared], made, strict=True))
-                return left - 1, _choose(left > 0, [squared[n] for n in names], power)
+                new = program(squared, inputs | dict(zip(names, power, strict=True)), {})
+                return left - 1, _choose(left > 0, new, power)
 
-            taylor = tuple(program(list(closed.taylor.values()), {**inputs, **halved}, prepared))
+            taylor = tuple(program(list(closed.taylor.values()), inputs | halved, prepared))
             _, power = lax.while_loop(lambda state: jnp.any(state[0] > 0), square, (times, taylor))
             return dict(zip(names, power, strict=True))
 
@@ -497,11 +500,9 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
             )
             return s._replace(moved=tuple(jnp.where(begins, jnp.inf, v) for v in s.moved))
 
-        def turn(
-            s: Lanes, going: Any, time: Any, code: Any, slot: Any, value: Any, gap: Any
-        ) -> tuple[Lanes, Any, Any]:
+        def turn(s: Lanes, going: Any, time: Any, code: Any, slot: Any, value: Any, gap: Any) -> tuple[Lanes, Any, Any]:
             """Lanes go to their next row and do it. Returns them, which of them did, and what was to be seen."""
-            s = start(s)
+            s = start(s, going & (s.t < time))
             s = propagate(s, going, time, gap) if closed else advance(s, going, time)
             arrived = going & (s.code == FINISHED)
             seen = program(d.observe, *inputs_of(s))
