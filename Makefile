@@ -1,7 +1,7 @@
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help trial study sensitivity test test-slow format lock clean setup
+.PHONY: help trial study sensitivity test test-slow benchmark format lock clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,13 @@ test: setup ## lint, types and quick tests
 test-slow: setup ## the tests marked slow
 	$(BIN)/pytest -m slow
 
+benchmark: setup ## measure the engine beside other solvers (a quarter of an hour; needs a C++ compiler)
+	tools/uv pip install -q --python .venv --target .tools/benchmark --no-deps --require-hashes \
+		--build-constraints benchmarks/requirements.lock -r benchmarks/requirements.lock
+	PYTHONPATH=.tools/benchmark $(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.figure
+	$(BIN)/python -m benchmarks.floor
+
 format: setup ## rewrite the code in the house format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -33,10 +40,14 @@ format: setup ## rewrite the code in the house format
 lock: ## resolve requirements.lock again; versions that still fit stay (delete the file to renew all)
 	tools/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
 		--group test --group lint --group build pyproject.toml -o requirements.lock
+	tools/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
+		--group benchmark --constraints requirements.lock --no-binary numbalsoda --emit-build-options \
+		$(addprefix --no-emit-package ,jax jaxlib llvmlite ml-dtypes numba numpy opt-einsum scipy) \
+		-o benchmarks/requirements.lock
 
 clean: ## remove the environment and the caches; results stay
 	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis dist
-	find cohort models tests -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks cohort models tests -name __pycache__ -prune -exec rm -rf {} +
 
 setup:
 	@tools/setup

@@ -108,7 +108,8 @@ def quantity(
     error: Error | None = None,
     plausible: tuple[float, float] = (-math.inf, math.inf),
 ) -> Any:
-    """A state, output or continuous covariate. Outside `plausible`, a subject's course counts as failed."""
+    """A state, output or continuous covariate. A course with an output outside `plausible` counts as failed; of a
+    covariate it bounds who can be enrolled."""
     return field(metadata=dict(unit=unit, about=about, error=error or Error(), plausible=plausible, levels=None))
 
 
@@ -295,6 +296,19 @@ class Model[P: Record, X: Record, Y: Record, O: Record]:
         visits = self.outputs(**dict.fromkeys(self.outputs.fields(), jnp.ones(3)))
         for endpoint in self.endpoints.values():
             jax.eval_shape(endpoint.reads, visits)
+        seen = self.outputs(**dict.fromkeys(self.outputs.fields(), 1.0))
+        for name, rule in self.rules.items():
+
+            def decided(out: O, name: str = name, rule: Rule = rule) -> Any:
+                made = rule.decide(0.0, out, rule.memory())
+                if not isinstance(made, Decision) or not isinstance(made.memory, rule.memory):
+                    raise TypeError(f"rule {name!r} returns no Decision with a {rule.memory.__name__}")
+                unknown = {*made.doses, *made.rates} - set(self.routes)
+                if unknown:
+                    raise ValueError(f"rule {name!r} doses {', '.join(sorted(unknown))}, which is no route")
+                return jax.tree.map(jnp.asarray, (made.memory, dict(made.doses), dict(made.rates)))
+
+            jax.eval_shape(decided, seen)
 
     def effects(self) -> tuple[str, ...]:
         """The parameters that may vary between subjects, in the order of the file."""

@@ -6,7 +6,7 @@ runs.
 
 import ast
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,8 @@ def walk(
 ) -> dict[str, Any]:
     """Trace `f`, a function of a mapping of scalars to a Record or mapping of them, and interpret the program.
 
-    `meaning`: what stands for each input. `rule(equation, arguments)`: what an equation makes of what it is given;
+    `meaning`: what stands for each input. `rule(equation, arguments, within)`: what an equation makes of what it is
+    given, `within` the calls it stands in, the innermost first;
     `constant(value)`: what stands for a number in the text. `example`: a value of each input, whole numbers for those
     that are. Returns what stands for each output, by name.
     """
@@ -38,7 +39,9 @@ def walk(
     return dict(zip(names, results, strict=True))
 
 
-def _interpret(jaxpr: Any, consts: Any, arguments: list, rule: Callable, constant: Callable) -> list:
+def _interpret(
+    jaxpr: Any, consts: Any, arguments: list, rule: Callable, constant: Callable, within: tuple = ()
+) -> list:
     known = dict(zip(jaxpr.constvars, map(constant, consts), strict=True))
     known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
@@ -48,14 +51,16 @@ def _interpret(jaxpr: Any, consts: Any, arguments: list, rule: Callable, constan
     for equation in jaxpr.eqns:
         given = [look(v) for v in equation.invars]
         inner = next((equation.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in equation.params), None)
+        inner = None if equation.primitive.name in ("scan", "while") else inner  # these run it again and again
         if "branches" in equation.params:  # every branch, and then a choice
-            ends = [_interpret(b.jaxpr, b.consts, given[1:], rule, constant) for b in equation.params["branches"]]
-            made = [rule(equation, [given[0], *end]) for end in zip(*ends, strict=True)]
+            inside = (rule, constant, (equation, *within))
+            ends = [_interpret(b.jaxpr, b.consts, given[1:], *inside) for b in equation.params["branches"]]
+            made = [rule(equation, [given[0], *end], within) for end in zip(*ends, strict=True)]
         elif inner is None:
-            made = [rule(equation, given)] * len(equation.outvars)
+            made = [rule(equation, given, within)] * len(equation.outvars)
         else:
             body = getattr(inner, "jaxpr", inner)
-            made = _interpret(body, getattr(inner, "consts", ()), given, rule, constant)
+            made = _interpret(body, getattr(inner, "consts", ()), given, rule, constant, (equation, *within))
         known.update(zip(equation.outvars, made, strict=True))
     return [look(v) for v in jaxpr.outvars]
 
@@ -63,7 +68,7 @@ def _interpret(jaxpr: Any, consts: Any, arguments: list, rule: Callable, constan
 def dependencies(f: Callable[..., Any], names: list[str]) -> dict[str, frozenset[str]]:
     """Which of its named inputs each output of `f` depends on."""
 
-    def union(_: Any, given: list[frozenset[str]]) -> frozenset[str]:
+    def union(_: Any, given: list[frozenset[str]], within: tuple) -> frozenset[str]:
         return frozenset().union(*given)
 
     return walk(f, {n: frozenset((n,)) for n in names}, union, lambda _: frozenset())
@@ -84,21 +89,23 @@ class UnitCheck:
     path: str
     where: str = ""
     wrong: list[str] = field(default_factory=list)
+    at: tuple = ()  # the equation looked at, and the calls it stands in
 
     def constant(self, value: Any) -> Dimensioned:
         number = float(value) if getattr(value, "ndim", 0) == 0 else None
         free = number is not None and (number == 0 or not math.isfinite(number))
         return Dimensioned(None if free else units.unit("1"), number)
 
-    def rule(self, equation: Any, given: list[Dimensioned]) -> Dimensioned:
+    def rule(self, equation: Any, given: list[Dimensioned], within: tuple) -> Dimensioned:
+        self.at = (equation, *within)
         name = equation.primitive.name
         plain = units.unit("1")
         a, b = (given[0].unit if given else plain), (given[1].unit if len(given) > 1 else plain)
         match name:
             case "add" | "sub" | "add_any" | "max" | "min" | "atan2" | "rem" | "nextafter":
-                return Dimensioned(self._same(equation, name, [a, b]))
+                return Dimensioned(self._same(name, [a, b]))
             case "eq" | "ne" | "lt" | "le" | "gt" | "ge":
-                self._same(equation, "compare", [a, b])
+                self._same("compare", [a, b])
                 return Dimensioned(plain)
             case "mul":
                 return Dimensioned(None if a is None or b is None else a * b)
@@ -117,34 +124,34 @@ class UnitCheck:
             case "pow":
                 if given[1].number is not None and a is not None:
                     return Dimensioned(a ** given[1].number)
-                self._plain(equation, "a power with a varying exponent", [a, b])
+                self._plain("a power with a varying exponent", [a, b])
                 return Dimensioned(plain)
             case "select_n" | "cond":
-                return Dimensioned(self._same(equation, "choose between", [g.unit for g in given[1:]]))
+                return Dimensioned(self._same("choose between", [g.unit for g in given[1:]]))
             case "clamp":
-                return Dimensioned(self._same(equation, "clamp", [g.unit for g in given]))
+                return Dimensioned(self._same("clamp", [g.unit for g in given]))
             case "gather" | "dynamic_slice":
                 return given[0]
             case "and" | "or" | "not" | "xor" | "is_finite" | "sign" | "iota":
                 return Dimensioned(plain)
             case _:  # exp, log, tanh and the rest of the functions of plain numbers
-                self._plain(equation, name, [g.unit for g in given])
+                self._plain(name, [g.unit for g in given])
                 return Dimensioned(plain)
 
-    def _same(self, equation: Any, verb: str, found: list[pint.Unit | None]) -> pint.Unit | None:
+    def _same(self, verb: str, found: list[pint.Unit | None]) -> pint.Unit | None:
         known = [u for u in found if u is not None]
         for other in known[1:]:
             if not _equal(known[0], other):
-                self._say(equation, f"{verb} {known[0]:~} and {other:~}, which are different units")
+                self._say(f"{verb} {known[0]:~} and {other:~}, which are different units")
         return known[0] if known else None
 
-    def _plain(self, equation: Any, what: str, found: list[pint.Unit | None]) -> None:
+    def _plain(self, what: str, found: list[pint.Unit | None]) -> None:
         for unit in found:
             if unit is not None and not _equal(unit, units.unit("1")):
-                self._say(equation, f"{what} of {unit:~}, which is not a plain number")
+                self._say(f"{what} of {unit:~}, which is not a plain number")
 
-    def _say(self, equation: Any, message: str) -> None:
-        self.wrong.append(f"{self.path}:{line_of(equation, self.path)}  {self.where}: {message}")
+    def _say(self, message: str) -> None:
+        self.wrong.append(f"{self.path}:{line_of(self.at, self.path)}  {self.where}: {message}")
 
     def run(self, where: str, f: Callable[..., Any], inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
         """Check one function: units of its inputs by name, units wanted of its outputs."""
@@ -171,10 +178,14 @@ def _equal(a: pint.Unit, b: pint.Unit) -> bool:
     return math.isclose(units.registry().Quantity(1.0, a).to(b).magnitude, 1.0, rel_tol=1e-9)
 
 
-def line_of(equation: Any, path: str) -> int | str:
-    trace = equation.source_info.traceback
-    frames: Iterator[Any] = iter(trace.frames if trace else ())
-    return next((frame.line_num for frame in frames if frame.file_name == path), "?")
+def line_of(equations: Iterable[Any], path: str) -> int | str:
+    """The line of the first of these, an equation and the calls it stands in, that comes from a file."""
+    for equation in equations:
+        trace = equation.source_info.traceback
+        for frame in trace.frames if trace else ():
+            if frame.file_name == path:
+                return frame.line_num
+    return "?"
 
 
 def _places(text: str) -> dict[tuple[str, str], int]:

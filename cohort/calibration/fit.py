@@ -59,7 +59,7 @@ def observed(study: Study, outcomes: pl.DataFrame) -> Data:
             if row["pooled_sd"]:
                 pooled.setdefault(row["pooled_sd"], []).append(i)
         elif row["events"] is not None and f"{row['outcome']}.background" in study.calibration.priors:
-            drug = {study.arms[a].dose is not None for a in arms}
+            drug = {study.arms[a].active for a in arms}
             if len(drug) > 1:
                 wrong.append(f"{row['outcome']}, {row['arm']}: pools drug with placebo; give them apart")
                 continue

@@ -26,6 +26,7 @@ from cohort.dosing import events
 from cohort.engine import solve
 from cohort.model import Model
 from cohort.population import covariates_of
+from cohort.simulation import numerics
 from cohort.study import Arm, Study
 from cohort.trace import dependencies
 
@@ -184,7 +185,11 @@ def _courses(
     who = [str(i) for i in range(n)]
     courses: dict[str, list[np.ndarray]] = {s: [] for s in drivers}
     for name, arm in arms.items():
-        seen, status = solve(alone, p, events(arm, model, who, study.seed, order[-1]), order)
+        if arm.rule is not None:
+            raise CalibrationError(
+                f"arm {name}: doses set by a rule depend on what is calibrated; leave its evidence out"
+            )
+        seen, status = solve(alone, p, events(arm, model, who, study.seed, order[-1]), order, numerics=numerics(study))
         if status.code.any():
             raise CalibrationError(f"arm {name}: {int((status.code > 0).sum())} of {n} patients could not be solved")
         for s in drivers:

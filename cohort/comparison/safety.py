@@ -20,8 +20,8 @@ def events(study: Study, predictions: Predictions, outcomes: pl.DataFrame | None
     """
     rows: list[dict[str, Any]] = []
     groups = {
-        "placebo": tuple(n for n, arm in study.arms.items() if arm.dose is None),
-        "drug": tuple(n for n, arm in study.arms.items() if arm.dose is not None),
+        "placebo": tuple(n for n, arm in study.arms.items() if not arm.active),
+        "drug": tuple(n for n, arm in study.arms.items() if arm.active),
     }
     for event, risk in predictions.risks.items():
         counts = [] if outcomes is None else outcomes.filter(pl.col("outcome") == event).to_dicts()
@@ -34,7 +34,7 @@ def events(study: Study, predictions: Predictions, outcomes: pl.DataFrame | None
         ]
         for arms, n, seen in listed:
             planned = [study.arms[a].n for a in arms]
-            on_drug = np.average([study.arms[a].dose is not None for a in arms], weights=planned)
+            on_drug = np.average([study.arms[a].active for a in arms], weights=planned)
             row: dict[str, Any] = {
                 "event": event,
                 "arms": list(arms),

@@ -39,9 +39,11 @@ def events(arm: Arm, model: Model, subjects: Sequence[str], seed: int, until: fl
         rows.append(Events.of(n, action="decide", time=decisions).rows)
     for regimen in arm.regimens:
         dose = amount(regimen, model)
-        rate = dose / regimen.over.to(model.time) if regimen.over else 0.0
-        rows.append(Events.of(n, time=times(regimen, model.time), into=regimen.route, amount=dose, rate=rate).rows)
-    table = pl.concat([Events.none(n).rows, *rows]).sort("time", maintain_order=True)
+        over = regimen.over.to(model.time) if regimen.over else 0.0
+        rows.append(Events.of(n, time=times(regimen, model.time), into=regimen.route, amount=dose, duration=over).rows)
+    table = pl.concat([Events.none(n).rows, *rows])
+    moment = pl.col("time").round(9)  # 3 * 0.1 is no later than 0.3
+    table = table.with_columns(pl.col("time").first().over(moment)).sort("time", maintain_order=True)
     ordered = Events(np.zeros(n, dtype=np.int64), table)
     if (plan := arm.adherence) is None:
         return ordered

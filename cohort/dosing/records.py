@@ -14,6 +14,7 @@ COLUMNS = {
     "into": (pl.String, ""),
     "amount": (pl.Float64, 0.0),
     "rate": (pl.Float64, 0.0),
+    "duration": (pl.Float64, 0.0),
     "interval": (pl.Float64, 0.0),
     "additional": (pl.Int64, 0),
     "steady": (pl.Int8, 0),
@@ -32,9 +33,10 @@ class Events:
     and sets the next doses); *other* (nothing but a time at which to stop). `into`: a route of the model, with its
     bioavailability, lag and duration, or a bare state. `amount` in the unit of the state; one that is no number fails
     its subject, and no other. `rate`: 0 a bolus, more an infusion (amount per time), -1 or -2 an infusion whose rate or
-    duration is the route's parameter. `interval` and `additional`: so many more doses, so far apart. `steady`: 1, the
-    state is first that of doses at `interval` since ever; 2, that is added to the present state. With `steady`, no
-    amount and a rate: the steady state of a constant infusion, which then stops.
+    duration is the route's parameter. Bioavailability changes the length of an infusion by rate, as in NONMEM, and the
+    rate of one whose `duration` is given instead. `interval` and `additional`: so many more doses, so far apart.
+    `steady`: 1, the state is first that of doses at `interval` since ever; 2, that is added to the present state. With
+    `steady`, no amount and a rate: the steady state of a constant infusion, which then stops.
     """
 
     course: np.ndarray
@@ -81,6 +83,8 @@ class Events:
                 (pl.col("rate") >= 0) & pl.col("rate").is_finite()
                 | pl.col("rate").is_in([MODELLED_RATE, MODELLED_DURATION])
             ),
+            "duration is no number from 0 on": ~((pl.col("duration") >= 0) & pl.col("duration").is_finite()),
+            "rate and duration say the same; keep one": (pl.col("rate") != 0) & (pl.col("duration") != 0),
             "interval is no number from 0 on": ~((pl.col("interval") >= 0) & pl.col("interval").is_finite()),
             "additional doses or a steady state need an interval": dose
             & ((pl.col("additional") > 0) | (pl.col("steady") > 0))

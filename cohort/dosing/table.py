@@ -209,7 +209,7 @@ class _Sheet:
         ):
             self.refuse(dose & wrong, column, advice, ("EVID", *OF_A_DOSE))
         into = self.destinations(dose, rate, model)
-        amount, speed = amt, np.divide(amt, dur, out=rate.copy(), where=dur > 0)
+        amount, speed = amt, rate
         for name, route in model.routes.items():
             if route.molar_mass is not None:
                 here = into == name
@@ -219,6 +219,7 @@ class _Sheet:
             "into": into,
             "amount": amount,
             "rate": speed,
+            "duration": dur,
             "interval": ii,
             "additional": addl.astype(np.int64),
             "steady": ss.astype(np.int64),

@@ -38,6 +38,10 @@ class Numerics:
     atol: float = 1e-8
     most: int = 100_000
 
+    def __post_init__(self) -> None:
+        if not (self.rtol > 0 and self.atol > 0 and self.most > 0):
+            raise ValueError(f"rtol {self.rtol}, atol {self.atol}, most {self.most}: write numbers above 0")
+
 
 @dataclass(frozen=True)
 class Status:
@@ -111,7 +115,8 @@ def solve(
     padded with NaN, in the model's unit of time; None where `events` hold *observe* rows. An observation in `times`
     comes before a dose at its time; in `events` the order of the rows decides. `rule`: sets doses at the *decide* rows
     of `events`, seeing outputs with the measurement error `noise`, standard normals of (n, decisions, outputs), none if
-    left out.
+    left out. A course begins, in the model's initial state, at its first record or visit; the columns of *observe* rows
+    are in the order of these rows.
 
     Returns Outputs of (n, visits), NaN at every visit of a patient who failed, and a Status. A patient's numbers depend
     on nothing but that patient. Errors: ProgramError for a model that is no program of scalars, ValueError for events,
@@ -121,6 +126,8 @@ def solve(
     values = {f"p.{name}": np.broadcast_to(np.asarray(value, float), n) for name, value in vars(p).items()}
     values |= _covariates(covariates, n)
     at = None if times is None else np.asarray(times, dtype=float)
+    if at is not None and not at.size and n:
+        raise ValueError("there are no times; write at least one")
     problem, plan = _posed(model, values, events, at, numerics, covariates, rule)
     if noise is not None:
         noise = np.asarray(noise, dtype=float)
@@ -224,17 +231,33 @@ def _first(events: Events, times: np.ndarray | None) -> np.ndarray:
     return np.minimum(first[events.course], seen)
 
 
+_DOSING = (schedule.ADD, schedule.RATE)
+
+
 def _with_rule(model: Model, plan: Plan, rule: Rule | None) -> tuple[Plan, tuple[int, ...]]:
     """The plan with the places that a rule doses among its targets."""
     if rule is None:
         return plan, plan.infused
     doses, rates = decides(model, rule)
-    unknown = sorted((doses | rates) - set(model.routes))
-    if unknown:
-        raise ValueError(f"the rule doses {', '.join(unknown)}; the routes are {', '.join(model.routes)}")
+    wrong = [
+        f"the rule doses {name!r}; the routes are {', '.join(model.routes)}"
+        for name in sorted((doses | rates) - set(model.routes))
+    ]
+    kinds = {code: {plan.targets[k] for k in np.unique(plan.slot[plan.code == code])} for code in _DOSING}
+    wrong += [
+        f"the rule sets doses by {name!r}, which are infusions; set their rate, or write doses without `over`"
+        for name in sorted(doses & kinds[schedule.RATE])
+    ]
+    given = kinds[schedule.ADD] | kinds[schedule.RATE]
+    wrong += [
+        f"the rule sets doses by {name!r}, which nobody is given; schedule them, or set a rate"
+        for name in sorted((doses & set(model.routes)) - given)
+    ]
+    if wrong:
+        raise ProgramError("\n".join(wrong))
     targets = tuple(sorted({*plan.targets, *doses, *rates}))
     places = np.array([targets.index(name) for name in plan.targets], dtype=np.int64)
-    moved = np.isin(plan.code, (schedule.ADD, schedule.RATE))
+    moved = np.isin(plan.code, _DOSING)
     slot = plan.slot.copy()
     slot[moved] = places[slot[moved]] if len(places) else slot[moved]
     states = list(model.state.fields())
@@ -244,21 +267,24 @@ def _with_rule(model: Model, plan: Plan, rule: Rule | None) -> tuple[Plan, tuple
 
 def _judged(model: Model, solved: Solved, at: np.ndarray) -> tuple[Any, Status]:
     """Outputs, and how it ended: what is not finite, or is finite nonsense, fails its patient too."""
-    code, when = solved.code.copy(), solved.time.copy()
+    code, when = solved.code, solved.time
     names = np.array(["", *model.state.fields(), *model.outputs.fields()], dtype=object)
-    where = np.where(solved.code == FINISHED, 0, solved.state + 1)
-    missing = np.isnan(at)  # no visit
+    where = np.where(code == FINISHED, 0, solved.state + 1)
+    judged = np.zeros(len(code))
     for k, meta in enumerate(model.outputs.fields().values()):
         low, high = meta["plausible"]
         seen = solved.out[k]
-        for reason, bad in (
-            (NOT_FINITE, ~np.isfinite(seen)),
-            (IMPLAUSIBLE, (seen < low) | (seen > high)),
-        ):
-            bad = bad & ~missing
-            hit = bad.any(axis=1) & (code == FINISHED)
-            code[hit], when[hit] = reason, at[hit, bad[hit].argmax(axis=1)]
-            where[hit] = 1 + len(model.state.fields()) + k
-    kept = np.where((code == FINISHED)[None, :, None], solved.out, np.nan)
-    outputs = model.outputs(**{name: kept[k] for k, name in enumerate(model.outputs.fields())})
+        least, most = (seen.min(), seen.max()) if seen.size else (low, high)
+        if low <= least and most <= high and np.isfinite(least) and np.isfinite(most):
+            continue  # all is well, as it mostly is
+        bad = (~np.isfinite(seen) | (seen < low) | (seen > high)) & ~np.isnan(at)  # where there was a visit
+        hit = np.flatnonzero(bad.any(axis=1) & ((code == FINISHED) | (judged > 0)))
+        first = bad[hit].argmax(axis=1)
+        sooner = (judged[hit] == 0) | (at[hit, first] < when[hit])  # what was wrong first is told
+        hit, first = hit[sooner], first[sooner]
+        code[hit] = np.where(np.isfinite(seen[hit, first]), IMPLAUSIBLE, NOT_FINITE)
+        when[hit], where[hit], judged[hit] = at[hit, first], 1 + len(model.state.fields()) + k, 1
+    if (code != FINISHED).any():
+        solved.out[:, code != FINISHED] = np.nan
+    outputs = model.outputs(**dict(zip(model.outputs.fields(), solved.out, strict=True)))
     return outputs, Status(code, when, names[where], solved.steps)

@@ -74,13 +74,19 @@ def linear(d: Dynamics, infused: tuple[int, ...]) -> Linear:
         return [g.apply("add", a, b) for a, b in zip(sums, moved, strict=True)]
 
     cycle = [g.input(f"cycle.{s}") for s in d.states]
+    kept = [i for i in range(n) if i not in d.accumulating]  # what only adds up has no steady state and starts anew
     closing = {
-        (i, j): g.apply("sub", one if i == j else zero, node) for (i, j), node in power.items() if i < n and j < n
+        (kept.index(i), kept.index(j)): g.apply("sub", one if i == j else zero, node)
+        for (i, j), node in power.items()
+        if i in kept and j in kept
     }
     lost = [
         g.apply("sub", y[i], _sum(g, [g.apply("mul", power[i, j], cycle[j]) for j in range(n) if (i, j) in power]))
-        for i in range(n)
+        for i in kept
     ]
+    steady = list(d.initial)
+    for i, node in zip(kept, factorised(g, closing, len(kept), [])(lost), strict=True):
+        steady[i] = node
     return Linear(
         forced=forced,
         forcing=flows,
@@ -93,7 +99,7 @@ def linear(d: Dynamics, infused: tuple[int, ...]) -> Linear:
         new=new,
         many=later(y),
         doubled=later(sums),
-        steady=factorised(g, closing, n, [])(lost),
+        steady=steady,
     )
 
 

@@ -107,14 +107,17 @@ type Rates = Callable[[int, Sequence[int]], list[int]]
 
 
 def rates_of(d: Dynamics, infused: Sequence[int]) -> Rates:
-    """dy/dt at a time and states; `infused`: states that also take what flows in, the inputs `r.<state>`."""
+    """dy/dt at a time and states; `infused`: states that also take what flows in, the inputs `r.<state>`.
+
+    Each is `kept`, fused with nothing that it enters: so it is the same whether nothing flows or nothing can.
+    """
     g = d.graph
     flows = {i: g.input(f"r.{d.states[i]}") for i in infused}
 
     def rates(t: int, y: Sequence[int]) -> list[int]:
         inputs = {"t": t} | {f"y.{n}": node for n, node in zip(d.states, y, strict=True)}
         made = g.replay(d.rates, g, inputs)
-        return [g.apply("add", node, flows[i]) if i in flows else node for i, node in enumerate(made)]
+        return [g.apply("kept", g.apply("add", node, flows[i]) if i in flows else node) for i, node in enumerate(made)]
 
     return rates
 

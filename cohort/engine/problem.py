@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cohort.engine.linear import Linear, linear
 from cohort.engine.methods import Step, explicit_step, stiff_step
 from cohort.engine.program import Dynamics, Graph, dynamics, path_of, record, traced
 from cohort.model import Model, Rule
@@ -47,6 +48,7 @@ class Parts:
 
     dynamics: Dynamics
     step: Step | None  # None: the linear solver has no step of a size
+    linear: Linear | None
     into: list[int]  # by target: the state
     arrives: list[int]  # by target: the node of its bioavailability
     orders: Orders | None
@@ -54,14 +56,16 @@ class Parts:
 
 @functools.lru_cache(maxsize=64)
 def parts(problem: Problem) -> Parts:
-    """The program of a problem. Errors: ProgramError."""
+    """The program of a problem, in a graph of its own: how its products are fused depends on the order of the nodes,
+    and so must not depend on what else was compiled before. Errors: ProgramError."""
     model = problem.model
-    d = dynamics(model, problem.changing, problem.sloping)
+    d = dynamics(model, problem.changing, problem.sloping).copy()
     make = {"explicit": explicit_step, "stiff": stiff_step}.get(problem.solver)
     routes = [model.routes.get(name) for name in problem.targets]
     return Parts(
         dynamics=d,
         step=make(d, problem.infused) if make else None,
+        linear=linear(d, problem.infused) if problem.solver == "linear" else None,
         into=[d.states.index(r.state if r else name) for r, name in zip(routes, problem.targets, strict=True)],
         arrives=[d.parameters[r.bioavailability] if r and r.bioavailability else d.graph.constant(1.0) for r in routes],
         orders=_orders(problem, d) if problem.rule else None,

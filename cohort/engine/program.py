@@ -18,6 +18,7 @@ from cohort import trace
 from cohort.model import Model, Record
 
 TRUTHS = frozenset({"lt", "le", "eq", "ne", "and", "or", "not"})
+STEPPING = frozenset({"floor", "ceil", "trunc", "round", "lt", "le", "eq", "ne"})  # of a quotient, to be exact
 COMMUTATIVE = frozenset({"add", "mul", "eq", "ne", "and", "or"})
 FUNCTIONS = ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "pow")
 # What stands in the same place but is not offered, and what to write for it.
@@ -26,6 +27,10 @@ INSTEAD = {
     "exp2": "jnp.exp(x * log 2)",
     "erf": "a logistic or tanh",
     "atan2": "the ratio it is taken of",
+    "log2": "jnp.log(x) / math.log(2)",
+    "tan": "jnp.sin(x) / jnp.cos(x)",
+    "sinh": "(jnp.exp(x) - jnp.exp(-x)) / 2",
+    "cosh": "(jnp.exp(x) + jnp.exp(-x)) / 2",
     "while": "a fixed formula, or a state of its own",
     "scan": "the terms one by one",
     "dot_general": "the sum of products, term by term",
@@ -45,6 +50,7 @@ class Graph:
 
     nodes: list[tuple] = field(default_factory=list)
     _known: dict[tuple, int] = field(default_factory=dict)
+    _quotients: dict[int, tuple[int, int]] = field(default_factory=dict)  # products that were divisions
 
     def _node(self, *key: Any) -> int:
         if key not in self._known:
@@ -74,6 +80,8 @@ class Graph:
     def apply(self, op: str, *args: int) -> int:
         """A node for an operation; what needs no computing is simplified away, and only IEEE-exact operations are
         computed here, so that a program is the same on every machine."""
+        if op in STEPPING:  # 49 * (1 / 49) is less than 1
+            args = tuple(self._node("quotient", *self._quotients[a]) if a in self._quotients else a for a in args)
         values = [self.value(a) for a in args]
         if op in COMMUTATIVE:
             order = sorted(range(2), key=lambda k: args[k])
@@ -122,9 +130,11 @@ class Graph:
             case "div", (a, b), (x, y):
                 if x is not None and y:
                     return self.constant(x / y)
-                if x == 0:
+                if x == 0 and y is None:
                     return self.constant(0.0)
-                return self.apply("mul", a, self.apply("inverse", b))
+                made = self.apply("mul", a, self.apply("inverse", b))
+                self._quotients.setdefault(made, (a, b))
+                return made
             case "inverse", (a,), (x,):
                 if x:
                     return self.constant(1 / x)
@@ -136,8 +146,11 @@ class Graph:
                 return self.constant(abs(x))
             case (("lt" | "le" | "eq" | "ne"), _, (x, y)) if x is not None and y is not None:
                 return self.constant(float({"lt": x < y, "le": x <= y, "eq": x == y, "ne": x != y}[op]))
-            case "not", _, (x,) if x is not None:
-                return self.constant(1.0 - x)
+            case "not", (a,), (x,):
+                if x is not None:
+                    return self.constant(float(not x))
+                if self.nodes[a][0] == "not":
+                    return self.nodes[a][1]
             case "and", (a, b), (x, y):
                 if x is not None:
                     return b if x else self.constant(0.0)
@@ -153,14 +166,21 @@ class Graph:
                     return a if x else b
                 if a == b:
                     return a
+                if self.nodes[args[0]][0] == "not":
+                    return self.apply("select", self.nodes[args[0]][1], b, a)
             case "pow", (a, b), (x, y):
-                if y is not None and y == int(y) and abs(y) <= 16:
+                if y is not None and abs(y) <= 16 and y == int(y):
                     return self.power(a, int(y))
                 if y == 0.5:
                     return self.apply("sqrt", a)
                 if x == 1:
                     return a
         return self._node(op, *args)
+
+    def differ(self, a: int, b: int) -> int:
+        """Whether two truths are not the same."""
+        one, other = self.apply("and", a, self.apply("not", b)), self.apply("and", self.apply("not", a), b)
+        return self.apply("or", one, other)
 
     def power(self, a: int, n: int) -> int:
         """a to a whole number, by squaring."""
@@ -235,7 +255,10 @@ MEANING: dict[str, Callable[..., Any]] = {
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
     "neg": lambda a: -a,
-    "inverse": lambda a: 1.0 / a,
+    "kept": lambda a: a,  # rounded as it is, fused with nothing
+    "quotient": lambda a, b: jnp.asarray(a, float) / b,
+    "rem": lambda a, b: jax.lax.rem(*jnp.broadcast_arrays(jnp.asarray(a, float), jnp.asarray(b, float))),
+    "inverse": lambda a: 1.0 / jnp.asarray(a, float),
     "abs": jnp.abs,
     "sqrt": jnp.sqrt,
     "exp": jnp.exp,
@@ -282,7 +305,7 @@ def traced(
         value = np.asarray(value)
         return graph.constant(value.item()) if value.ndim == 0 else value
 
-    def rule(equation: Any, given: list) -> Any:
+    def rule(equation: Any, given: list, within: tuple) -> Any:
         if any(isinstance(g, int) and graph.name(g) == "nothing" for g in given):
             return graph.input("nothing")  # follows from what was named already
         try:
@@ -290,7 +313,7 @@ def traced(
         except NotImplementedError as e:
             name = str(e) or equation.primitive.name
             advice = f"; write {INSTEAD[name]} instead" if name in INSTEAD else ""
-            place = f"{path}:{trace.line_of(equation, path)}"
+            place = f"{path}:{trace.line_of((equation, *within), path)}"
             wrong.append(f"{place}  {where}: {name} is not an operation of scalars that the engine has{advice}")
             return graph.input("nothing")
 
@@ -298,7 +321,11 @@ def traced(
     made = trace.walk(f, {name: graph.input(name) for name in inputs}, rule, constant, example)
     if wrong:
         raise ProgramError("\n".join(dict.fromkeys(wrong)))
-    return made
+    one, zero = graph.constant(1.0), graph.constant(0.0)
+    return {  # an answer yes or no is a number, as anywhere outside a program
+        name: graph.apply("select", node, one, zero) if graph.nodes[node][0] in TRUTHS else node
+        for name, node in made.items()
+    }
 
 
 def _rule(graph: Graph, equation: Any, given: list) -> Any:
@@ -314,14 +341,26 @@ def _rule(graph: Graph, equation: Any, given: list) -> Any:
         made = np.asarray(equation.primitive.bind(*map(jnp.asarray, values, kinds), **params))
         return graph.constant(made.item()) if made.size == 1 else made
     a, b, *_ = [*given, None, None]
+    truths = equation.invars and np.issubdtype(equation.invars[-1].aval.dtype, np.bool_)
     match name:
+        case "min" | "max" if truths:
+            return apply({"min": "and", "max": "or"}[name], a, b)
+        case "eq" | "ne" if truths:
+            return graph.differ(a, b) if name == "ne" else apply("not", graph.differ(a, b))
+        case "select_n" | "cond" if truths and np.issubdtype(equation.outvars[0].aval.dtype, np.bool_):
+            which, *choices = given
+            made = choices[-1]
+            for k in reversed(range(len(choices) - 1)):
+                first = _is_first(graph, equation, which, k)
+                made = apply("or", apply("and", first, choices[k]), apply("and", apply("not", first), made))
+            return made
         case "add" | "add_any":
             return apply("add", a, b)
         case "gt" | "ge":
             return apply({"gt": "lt", "ge": "le"}[name], b, a)
         case "sub" | "mul" | "div" | "lt" | "le" | "eq" | "ne" | "min" | "max" | "pow" | "neg" | "abs" | "sqrt" | "exp":
             if name == "div" and np.issubdtype(equation.outvars[0].aval.dtype, np.integer):
-                return apply("trunc", apply("div", a, b))
+                return apply("trunc", apply("quotient", a, b))
             return apply(name, *given)
         case "log" | "log1p" | "expm1" | "tanh" | "sin" | "cos" | "floor" | "ceil":
             return apply(name, a)
@@ -335,9 +374,12 @@ def _rule(graph: Graph, equation: Any, given: list) -> Any:
             down = apply("select", apply("lt", a, zero), graph.constant(-1.0), a)
             return apply("select", apply("lt", zero, a), graph.constant(1.0), down)
         case "rem":
-            return apply("sub", a, apply("mul", apply("trunc", apply("div", a, b)), b))
+            return apply("rem", a, b)
         case "square":
             return graph.power(a, 2)
+        case "one_minus_square":  # in factors, which keep their digits near 1
+            one = graph.constant(1.0)
+            return apply("mul", apply("add", one, a), apply("sub", one, a))
         case "integer_pow":
             return graph.power(a, params["y"])
         case "rsqrt":
@@ -355,11 +397,9 @@ def _rule(graph: Graph, equation: Any, given: list) -> Any:
             return apply("min", apply("max", b, a), given[2])
         case "select_n" | "cond":
             which, *choices = given
-            if equation.invars[0].aval.dtype == bool:
-                return apply("select", which, choices[1], choices[0])
             made = choices[-1]
             for k in reversed(range(len(choices) - 1)):
-                made = apply("select", apply("lt", which, graph.constant(k + 0.5)), choices[k], made)
+                made = apply("select", _is_first(graph, equation, which, k), choices[k], made)
             return made
         case "convert_element_type":
             before, after = equation.invars[0].aval.dtype, params["new_dtype"]
@@ -377,6 +417,13 @@ def _rule(graph: Graph, equation: Any, given: list) -> Any:
             return a
         case _:
             raise NotImplementedError
+
+
+def _is_first(graph: Graph, equation: Any, which: int, k: int) -> int:
+    """Whether a choice, by a truth or by a number, is one of those up to `k`."""
+    if np.issubdtype(equation.invars[0].aval.dtype, np.bool_):
+        return graph.apply("not", which)
+    return graph.apply("lt", which, graph.constant(k + 0.5))
 
 
 def _look_up(graph: Graph, name: str, params: Mapping[str, Any], given: list) -> int:
@@ -415,10 +462,35 @@ class Dynamics:
     jacobian: dict[tuple[int, int], int]  # d rates[i] / d y[j], structural zeros left out
     by_time: list[int]  # d rates[i] / d t
 
+    def copy(self) -> "Dynamics":
+        """The same in a new graph, whose nodes are numbered by these functions alone."""
+        graph = Graph()
+
+        def moved(nodes: Iterable[int]) -> list[int]:
+            return self.graph.replay(list(nodes), graph, {})
+
+        return Dynamics(
+            graph=graph,
+            states=self.states,
+            outputs=self.outputs,
+            initial=moved(self.initial),
+            rates=moved(self.rates),
+            observe=moved(self.observe),
+            parameters=dict(zip(self.parameters, moved(self.parameters.values()), strict=True)),
+            jacobian=dict(zip(self.jacobian, moved(self.jacobian.values()), strict=True)),
+            by_time=moved(self.by_time),
+        )
+
     @property
     def linear(self) -> bool:
         """Whether the states follow y' = K y + b, with K and b constant between events."""
         return "t" not in self.graph.inputs(self.rates) and _affine(self.graph, self.rates)
+
+    @property
+    def accumulating(self) -> tuple[int, ...]:
+        """States that only add up, an AUC or an amount eliminated: no rate depends on them."""
+        read = set(self.graph.inputs(self.rates))
+        return tuple(i for i, s in enumerate(self.states) if f"y.{s}" not in read)
 
 
 def _affine(graph: Graph, wanted: Sequence[int]) -> bool:

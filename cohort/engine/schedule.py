@@ -80,6 +80,9 @@ class Plan:
     observed_at: np.ndarray | None = None
 
 
+NUMBERS = ("time", "amount", "rate", "duration", "interval", "additional", "steady")  # of the records
+
+
 class _Records(NamedTuple):
     """Event records as columns; those of a course stand together, by time and then by row."""
 
@@ -91,6 +94,7 @@ class _Records(NamedTuple):
     target: np.ndarray
     amount: np.ndarray
     rate: np.ndarray
+    duration: np.ndarray
     interval: np.ndarray
     additional: np.ndarray
     steady: np.ndarray
@@ -185,7 +189,7 @@ def plan(
     changes, inputs = _covariate_rows(covariates, course, begin)
     rows += changes
     rows += _Doses(model, targets, value, near).rows(records.take(records.action == DOSE), end)
-    rated = (records.action == DOSE) & (records.rate != 0)
+    rated = (records.action == DOSE) & ((records.rate != 0) | (records.duration > 0))
     rows.append(_flowing_on(records, rated, len(first), len(targets)))
     start, r = _in_order(_Rows(*map(np.concatenate, zip(*rows, strict=True))), near)
     return Plan(
@@ -199,7 +203,14 @@ def plan(
         decisions=int(r.slot[r.code == DECIDE].max(initial=-1)) + 1,
         targets=targets,
         inputs=inputs,
-        infused=tuple(sorted({_state(model, name) for name in dosed.filter(pl.col("rate") != 0)["into"].unique()})),
+        infused=tuple(
+            sorted(
+                {
+                    _state(model, name)
+                    for name in dosed.filter((pl.col("rate") != 0) | (pl.col("duration") > 0))["into"].unique()
+                }
+            )
+        ),
         observed_at=observed_at,
     )
 
@@ -245,7 +256,7 @@ def _records(rows: pl.DataFrame, followed: np.ndarray, targets: tuple[str, ...])
     """The records of the courses that somebody follows, numbered from 0."""
     there = np.isin(rows["course"].to_numpy(), followed)
     rows = rows if there.all() else rows.filter(pl.Series(there))
-    column = {name: rows[name].to_numpy() for name in ("time", "amount", "rate", "interval", "additional", "steady")}
+    column = {name: rows[name].to_numpy() for name in NUMBERS}
     course, action = np.searchsorted(followed, rows["course"].to_numpy()), _index(rows["action"], ACTIONS)
     seen, decides, gives, resets = (action == ACTIONS.index(name) for name in ("observe", "decide", "dose", "reset"))
     slot = np.zeros(len(rows), dtype=np.int64)
@@ -282,7 +293,7 @@ def _needs(model: Model, targets: tuple[str, ...], r: _Records) -> Iterator[tupl
     """What of a route the plan has to know, the parameter that says it, and of which records."""
     asks = {
         "lag": r.action == DOSE,
-        "bioavailability": r.rate != 0,
+        "bioavailability": (r.rate != 0) | (r.duration > 0),
         "rate": r.rate == MODELLED_RATE,
         "duration": r.rate == MODELLED_DURATION,
     }
@@ -365,12 +376,13 @@ class _Doses:
         for part, parameter, mask in _needs(self.model, self.targets, r):
             known[part][mask] = self.value(parameter, r.course[mask], at[mask])
         lag, arriving = known["lag"], known["bioavailability"] * r.amount
-        by_rate, by_duration = r.rate == MODELLED_RATE, r.rate == MODELLED_DURATION
+        by_rate, by_duration = r.rate == MODELLED_RATE, (r.rate == MODELLED_DURATION) | (r.duration > 0)
+        known["duration"] = np.where(r.duration > 0, r.duration, known["duration"])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # [1]
             rate = np.where(by_rate, known["rate"], np.where(by_duration, arriving / known["duration"], r.rate))
             length = np.where(by_duration, known["duration"], arriving / rate)
         length = np.where((r.steady > 0) & (r.amount == 0), _cycle(r), length)  # a constant infusion
-        flows = (r.rate != 0) & ~(np.abs(length) <= 2 * self.near[r.course])
+        flows = ((r.rate != 0) | by_duration) & ~(np.abs(length) <= 2 * self.near[r.course])
         can = np.isfinite(lag) & (lag >= 0) & (~flows | (np.isfinite(length) & (length > 0) & np.isfinite(rate)))
         flows &= can
         return (
@@ -382,7 +394,7 @@ class _Doses:
 
     def rows(self, r: _Records, end: np.ndarray) -> Iterator[_Rows]:
         """Rows of dose records; what flows as changes, not yet totals. `end`: (courses,), the last observation."""
-        r = r.take((r.steady > 0) | (r.amount != 0) | (r.rate == 0))
+        r = r.take((r.steady > 0) | (r.amount != 0) | ((r.rate == 0) & (r.duration == 0)))
         before = np.zeros(len(r.time), dtype=np.int64)  # doses still to come or running when a state is steady
         steady = np.flatnonzero(r.steady > 0)
         if len(steady):

@@ -18,7 +18,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from cohort.engine.program import FUNCTIONS, TRUTHS, Graph
+from cohort.engine.program import FUNCTIONS, Graph
 
 I64, DOUBLE = ir.IntType(64), ir.DoubleType()
 SHIFTER = 1.5 * 2.0**52  # adding and subtracting it rounds to a whole number, which stands in the lowest bits
@@ -82,6 +82,20 @@ class Vector:
 
     def neg(self, a: Any) -> Any:
         return self.b.fneg(a)
+
+    def quotient(self, a: Any, b: Any) -> Any:
+        return self.b.fdiv(a, b)
+
+    def rem(self, a: Any, b: Any) -> Any:
+        """What is left of a by whole b, with the sign of a: exact, though the quotient may round to one more."""
+        size, by = self.abs(a), self.abs(b)
+        left = self.fma(self.neg(self.trunc(self.b.fdiv(size, by))), by, size)
+        left = self.select(self.less(left, self.constant(0.0)), self.add(left, by), left)
+        left = self.select(self.less(left, by), left, self.sub(left, by))
+        return self.select(self.less(a, self.constant(0.0)), self.neg(left), left)
+
+    def kept(self, a: Any) -> Any:
+        return a
 
     def inverse(self, a: Any) -> Any:
         return self.b.fdiv(self.constant(1.0), a)
@@ -216,11 +230,6 @@ def _instruction(v: Vector, graph: Graph, op: str, args: list, made: Mapping[int
             return getattr(v.b, op + "_")(made[args[0]], made[args[1]])
         case "not":
             return v.b.not_(made[args[0]])
-        case "select" if (
-            graph.nodes[args[0]][0] not in TRUTHS
-        ):  # a truth chosen among truths, or one read from a number
-            truth = v.b.fcmp_unordered("!=", made[args[0]], v.constant(0.0))
-            return v.select(truth, made[args[1]], made[args[2]])
         case _ if op in FUNCTIONS:
             return v.call(op, *(made[a] for a in args))
         case _:
@@ -353,9 +362,19 @@ def _pow(v: Vector, x: Any, y: Any) -> Any:
 
 
 def _tanh(v: Vector, x: Any) -> Any:
-    size = v.smaller(v.abs(x), v.constant(22.0))
-    e = v.call("expm1", v.mul(v.constant(2.0), size))
-    made = v.b.fdiv(e, v.add(e, v.constant(2.0)))
+    """(e**2x - 1) / (e**2x + 1), both in two parts."""
+    size = v.mul(v.constant(2.0), v.smaller(v.abs(x), v.constant(22.0)))
+    _, whole, r = _reduced(v, size)
+    square = v.mul(v.mul(r, r), v.polynomial(r, EXP[2:]))
+    p, p_low = _two_sum(v, r, square)
+    power = v.two_to(whole)
+    high, low = _two_sum(v, v.sub(power, v.constant(1.0)), v.mul(power, p))
+    low = v.fma(power, p_low, low)
+    above, above_low = _two_sum(v, high, v.constant(2.0))
+    inverse = v.inverse(above)
+    q = v.mul(high, inverse)
+    rest = v.add(v.fma(v.neg(q), above, high), v.fma(v.neg(q), v.add(above_low, low), low))
+    made = v.fma(rest, inverse, q)
     sign = v.b.and_(v.bits(x), v.integer(-(2**63)))
     made = v.number(v.b.or_(v.bits(made), sign))
     return v.select(v.b.fcmp_unordered("uno", x, x), x, made)
@@ -385,6 +404,8 @@ def _circular(v: Vector, x: Any, quarter: int) -> Any:
     swap = v.b.icmp_signed("==", v.b.and_(whole, v.integer(1)), v.integer(1))
     flip = v.b.shl(v.b.and_(whole, v.integer(2)), v.integer(62))
     made = v.number(v.b.xor(v.bits(v.select(swap, cosine, sine)), flip))
+    if quarter == 0:
+        made = v.select(v.b.fcmp_ordered("==", x, v.constant(0.0)), x, made)
     return v.select(v.less(v.abs(x), v.constant(2.0**30)), made, v.constant(math.nan))
 
 

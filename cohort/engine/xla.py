@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cohort.engine.linear import NORM, linear
+from cohort.engine.linear import NORM
 from cohort.engine.methods import rates_of, states_of
 from cohort.engine.problem import Problem, parts
 from cohort.engine.program import FUNCTIONS, MEANING, Graph
@@ -83,6 +83,7 @@ class Lanes(NamedTuple):
     saved: tuple  # the states before a steady state was sought
     cycle: tuple  # at the start of a cycle
     moved: tuple  # and how far the cycle before moved them
+    calm: tuple  # and whether that was next to nothing
     cycles: Any
     code: Any
     steps: Any
@@ -209,8 +210,9 @@ class _Program:
     def __init__(self, problem: Problem) -> None:
         self.parts = parts(problem)
         self.d, self.graph = self.parts.dynamics, self.parts.dynamics.graph
-        self.linear = linear(self.d, problem.infused) if problem.solver == "linear" else None
-        self.slopes = rates_of(self.d, problem.infused)(self.graph.input("t"), states_of(self.d))
+        self.linear = self.parts.linear
+        with _writing:
+            self.slopes = rates_of(self.d, problem.infused)(self.graph.input("t"), states_of(self.d))
         step, closed, orders = self.parts.step, self.linear, self.parts.orders
         wanted = [*self.slopes, *self.d.observe, *self.d.initial, *self.parts.arrives]
         wanted += [*step.new, *step.error, *step.last] if step else []
@@ -278,6 +280,9 @@ def _all(truths: Sequence[Any]) -> Any:
 def _squares(errors: Sequence[Any], scales: Sequence[Any]) -> Any:
     """Mean square of errors in units of what is tolerated [1, eq. 4.11]."""
     return functools.reduce(jnp.add, [(e / s) ** 2 for e, s in zip(errors, scales, strict=True)]) / len(errors)
+
+
+_writing = threading.Lock()  # a graph takes one hand at a time
 
 
 @functools.lru_cache(maxsize=64)
@@ -395,11 +400,10 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
             times = jnp.clip(jnp.ceil(jnp.log2(lax.stop_gradient(norm * dt) / NORM)), 0, 1000)
             times = jnp.where(jnp.isnan(times), 0, times).astype(int)
             exponent = program(list(closed.exponent.values()), inputs | {"dt": dt}, prepared)
-            halved = {f"a.{i}.{j}": v * 2.0**-times for (i, j), v in zip(closed.exponent, exponent, strict=True)}
-            names, squared = (
-                [f"e.{i}.{j}" for i, j in closed.taylor],
-                [closed.squared[place] for place in closed.taylor],
-            )
+            half = jnp.ldexp(jnp.ones(width), -times)  # exactly: its error would be squared as often
+            halved = {f"a.{i}.{j}": v * half for (i, j), v in zip(closed.exponent, exponent, strict=True)}
+            names = [f"e.{i}.{j}" for i, j in closed.taylor]
+            squared = [closed.squared[place] for place in closed.taylor]
 
             def square(state: Any) -> Any:
                 left, power = state
@@ -455,8 +459,9 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
                 now |= dict(zip(orders.start, s.memory, strict=True))
 
                 def order(nodes: Mapping[int, int], old: tuple) -> tuple:
-                    new = dict(zip(nodes, program(list(nodes.values()), now, prepared), strict=True))
-                    return tuple(jnp.where(doing(DECIDE), new.get(j, old[j]), old[j]) for j in targets)
+                    made = program(list(nodes.values()), now, prepared)  # what cannot be is endless, and fails
+                    new = {j: jnp.where(v >= 0, v, jnp.inf) for j, v in zip(nodes, made, strict=True)}
+                    return tuple(jnp.where(doing(DECIDE), new[j], v) if j in new else v for j, v in enumerate(old))
 
                 s = s._replace(
                     memory=_choose(doing(DECIDE), program(orders.memory, now, prepared), s.memory),
@@ -468,7 +473,10 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
                 back = doing(RESET, STEADY_START)
                 if steady:
                     s = seek(s, initial, doing, value, slot)
-                s = s._replace(y=_choose(back, initial, s.y), rates=_choose(back, [zero] * len(targets), s.rates))
+                nothing = [zero] * len(targets)
+                s = s._replace(y=_choose(back, initial, s.y), rates=_choose(back, nothing, s.rates))
+                if RESET in kinds:
+                    s = s._replace(ordered=_choose(doing(RESET), nothing, s.ordered))
             return s._replace(fresh=s.fresh | (arrived & (code != OBSERVE) & (code != PASS)))
 
         def seek(s: Lanes, initial: Sequence[Any], doing: Any, value: Any, slot: Any) -> Lanes:
@@ -486,10 +494,18 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
                 moved = [jnp.abs(a - b) for a, b in zip(s.y, s.cycle, strict=True)]
                 share = [a / b for a, b in zip(moved, s.moved, strict=True)]  # of the cycle before, and so of the next
                 left = [a / (1 - b) for a, b in zip(moved, share, strict=True)]
-                near = [(b < 1) & (a <= c) for a, b, c in zip(left, share, tolerated(s.y), strict=True)]
-                near = [a & (s.cycles > 0) | (b == 0) for a, b in zip(near, moved, strict=True)]
-                again = check & ~_all(near)
-                s = s._replace(moved=_choose(check, moved, s.moved))
+                # a change of about the tolerance that gets no smaller is the error of the steps, which may alternate
+                near = [
+                    jnp.where(share < 1, left <= tolerance, moved <= 10 * tolerance) & (s.cycles > 0) | (moved == 0)
+                    for left, share, moved, tolerance in zip(left, share, moved, tolerated(s.y), strict=True)
+                ]
+                settled = [
+                    jnp.full_like(a, True) if i in d.accumulating else a | b
+                    for i, (a, b) in enumerate(zip(near, s.calm, strict=True))
+                ]
+                again = check & ~_all(settled)
+                s = s._replace(moved=_choose(check, moved, s.moved), calm=_choose(check, near, s.calm))
+                y = tuple(jnp.where(check, initial[i], v) if i in d.accumulating else v for i, v in enumerate(y))
             s = s._replace(
                 y=y,
                 t=jnp.where(begins | again, value, s.t),
@@ -498,7 +514,10 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
                 cycles=jnp.where(begins, 0, s.cycles + check),
                 code=jnp.where(again & (s.cycles >= CYCLES), STEP_LIMIT, s.code),
             )
-            return s._replace(moved=tuple(jnp.where(begins, jnp.inf, v) for v in s.moved))
+            return s._replace(
+                moved=tuple(jnp.where(begins, jnp.inf, v) for v in s.moved),
+                calm=tuple(jnp.where(begins, False, v) for v in s.calm),
+            )
 
         def turn(s: Lanes, going: Any, time: Any, code: Any, slot: Any, value: Any, gap: Any) -> tuple[Lanes, Any, Any]:
             """Lanes go to their next row and do it. Returns them, which of them did, and what was to be seen."""
@@ -544,6 +563,7 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
             saved=everyone if steady else (),
             cycle=everyone if steady else (),
             moved=everyone if steady else (),
+            calm=tuple(jnp.zeros_like(v, bool) for v in everyone) if steady else (),
             cycles=none,
             code=jnp.full(width, FINISHED),
             steps=none,
@@ -563,7 +583,8 @@ def _tile(problem: Problem, names: tuple[str, ...], kinds: frozenset[int]) -> Ca
         inputs, prepared = inputs_of(s)
         slopes = program(program.slopes, inputs, prepared)
         worst = [jnp.abs(k) / scale for k, scale in zip(slopes, tolerated(s.y), strict=True)]
-        worst = [jnp.where(jnp.isfinite(v), v, jnp.inf) for v in worst]  # one that is no number, or the fastest
+        # The state that is no number, or the one that moves fastest for what is tolerated.
+        worst = [jnp.where(jnp.isfinite(a) & jnp.isfinite(b), a, jnp.inf) for a, b in zip(worst, s.y, strict=True)]
         state = jnp.where(failed, jnp.argmax(jnp.stack(worst), axis=0), -1)
         out = jnp.take_along_axis(seen, rows.visit[:, None, :], axis=0)
         return jnp.swapaxes(out, 0, 1), s.code, jnp.where(failed, s.t, jnp.nan), state, s.steps

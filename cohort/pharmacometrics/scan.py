@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
@@ -109,7 +110,10 @@ def subjects(model: Model, values: Mapping[str, Any], x: Record | None = None) -
     """Parameters of typical subjects but for those parameters and covariates that `values` names, (n,) each."""
     known = model.covariates.fields()
     own = {} if x is None else vars(x)
-    covariates = model.covariates(**own | {name: v for name, v in values.items() if name in known})
+    given = own | {name: v for name, v in values.items() if name in known}
+    covariates = model.covariates(
+        **{name: jnp.asarray(v).astype(int) if known[name]["levels"] else v for name, v in given.items()}
+    )
     typical = model.typical() | {name: v for name, v in values.items() if name not in known}
     return model.subject(typical, dict.fromkeys(model.effects(), 0.0), covariates)
 

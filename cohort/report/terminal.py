@@ -41,7 +41,7 @@ def print_summary(all_results: list[Results]) -> None:
                 "" if row["inside_0.95"] else f"missed by {number(abs(row['difference']))}",
             )
         for i, event in enumerate(summary["events"]):
-            drug = study.arms[event["arms"][0]].dose is not None
+            drug = study.arms[event["arms"][0]].active
             seen = event["observed"]
             safety.add_row(
                 study.name if i == 0 else "",

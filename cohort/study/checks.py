@@ -193,7 +193,7 @@ def _arms(arms: Mapping[str, Any], source: Source, model: Model | None) -> Itera
                     f"'{regimen.every}' is longer than for, '{regimen.duration}'; "
                     "for a single dose write the same time twice",
                 )
-        if arm.dose is not None or arm.rule is not None:
+        if arm.active:
             regimen = str(arm.treatment)
             if regimen in regimens:
                 yield ("arms", name), f"is the same as '{regimens[regimen]}'; write each arm once"
@@ -215,6 +215,8 @@ def _routes(name: str, arm: Any, model: Model) -> Iterator[Found]:
     for place, regimen in _regimens(name, arm):
         if regimen.route not in known:
             yield (*place, "route"), f"{regimen.route!r} is no route of the model; {_near(regimen.route, known)}"
+    if arm.adherence and not arm.regimens:
+        yield ("arms", name, "adherence"), "the arm has no doses to take; leave it out"
     for k, route in enumerate((arm.adherence.routes or []) if arm.adherence else []):
         if route not in {regimen.route for regimen in arm.regimens}:
             used = sorted({regimen.route for regimen in arm.regimens})
@@ -233,9 +235,15 @@ def _visits(sections: Mapping[str, Any]) -> Iterator[Found]:
         if b <= a:
             yield ("visits", i), f"'{sections['visits'][i]}' does not come after the visit before; order them in time"
     for name, arm in sections["arms"].items():
+        first = (arm.rule.start or arm.rule.every).to("d") if arm.rule else 0.0
+        if times and first > times[-1]:
+            yield (
+                ("arms", name, "rule"),
+                "first decides after the last visit; start it earlier, or add a visit",
+            )
         for place, regimen in _regimens(name, arm):
             end = regimen.duration.to("d") + (regimen.start.to("d") if regimen.start else 0.0)
-            if times and end > times[-1]:
+            if times and end > times[-1] * (1 + 1e-9):
                 begun = f", from '{regimen.start}' on," if regimen.start else ""
                 yield (
                     (*place, "for"),

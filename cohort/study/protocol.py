@@ -130,12 +130,14 @@ class AdherencePlan(Section):
     doubled: Fraction = 0.0
     late: Time | None = None
     half_stop_within: Annotated[Time, AfterValidator(_positive)] | None = None
-    routes: list[str] | None = None
+    routes: Annotated[list[str], Field(min_length=1)] | None = None
     source: Words
 
     @model_validator(mode="after")
     def _possible(self) -> "AdherencePlan":
         most = (self.missed * (1 - self.missed)) ** 0.5  # all or nothing
+        if self.spread and not self.missed:
+            raise ValueError("spread is of the share missed; add missed")
         if self.spread and self.spread >= most:
             raise ValueError(
                 f"spread {self.spread:g} is more than shares around {self.missed:g} have; write less than {most:.3g}"
@@ -195,6 +197,11 @@ class Arm(Section):
             over=self.over,
         )
         return [first, *self.also]
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is given, as planned or as a rule decides; else it is placebo."""
+        return self.dose is not None or self.rule is not None
 
     @property
     def treatment(self) -> dict[str, Any]:

@@ -136,7 +136,8 @@ INSTEAD = {
 
 
 def _explain(error: Any, place: Place, hint: Any) -> tuple[Place, str]:
-    inner = tuple(p for p in error["loc"] if p not in ("share", "spread", "[key]"))
+    tags = ("share", "spread") if place[:1] == ("population",) else ()  # of the kinds of distribution, no keys
+    inner = tuple(p for p in error["loc"] if p not in (*tags, "[key]"))
     where, message = (*place, *inner), error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     given = "nothing" if error["input"] is None else repr(error["input"])
     match error["type"]:

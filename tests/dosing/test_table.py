@@ -21,7 +21,7 @@ from cohort.dosing.table import EventTable, EventTableError, read_events
 from cohort.engine import solve
 from cohort.model import Model, Record, Route, Scalar, category, quantity
 
-ROW = {"time": 0.0, "action": "observe", "into": "", "amount": 0.0, "rate": 0.0, "interval": 0.0}
+ROW = {"time": 0.0, "action": "observe", "into": "", "amount": 0.0, "rate": 0.0, "duration": 0.0, "interval": 0.0}
 ROW |= {"additional": 0, "steady": 0}
 
 
@@ -145,7 +145,7 @@ def records(draw: st.DrawFn) -> tuple[dict, list[dict]]:
         cells |= {"RATE": means["rate"]}
     if kind == "long":
         cells |= {"DUR": draw(number)}
-        means |= {"rate": means["amount"] / cells["DUR"]}
+        means |= {"duration": cells["DUR"]}
     if kind in ("repeated", "steady"):
         means |= {"interval": draw(number), "additional": draw(st.integers(kind == "repeated", 50))}
         cells |= {"II": means["interval"], "ADDL": means["additional"]}
@@ -315,9 +315,9 @@ def test_records_of_one_time_keep_their_order(tmp_path: Path, linear: Model):
     assert [[r["action"] for r in _events(table, i)] for i in (0, 1)] == [["dose", "observe"], ["observe", "dose"]]
 
 
-def test_a_duration_says_the_rate(tmp_path: Path, linear: Model):
+def test_a_duration_is_that_of_an_infusion(tmp_path: Path, linear: Model):
     table = _read(tmp_path, "ID,TIME,AMT,DUR,CMT\n1,0,100,4,iv\n1,5,100,.,iv\n", linear)
-    assert [r["rate"] for r in _events(table)] == [25, 0]
+    assert [(r["rate"], r["duration"]) for r in _events(table)] == [(0, 4), (0, 0)]
 
 
 def test_a_modelled_rate_or_duration_needs_a_route_that_has_one(tmp_path: Path, linear: Model):
@@ -364,7 +364,7 @@ def test_a_dose_by_a_route_with_a_molar_mass_is_in_mg(tmp_path: Path, evolocumab
     text = "ID,TIME,AMT,DUR,CMT\n1,0,140,.,sc\n1,0,140,2,iv\n1,0,140,.,ldl\n"
     sc, iv, bare = _events(_read(tmp_path, text, evolocumab))
     assert sc["amount"] == iv["amount"] == pytest.approx(140e-3 / 141_800 * 1e9)
-    assert iv["rate"] == pytest.approx(iv["amount"] / 2)
+    assert iv["duration"] == 2
     assert bare["amount"] == 140
 
 

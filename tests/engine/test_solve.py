@@ -174,3 +174,17 @@ def test_a_patient_too_stiff_for_the_steps_meets_the_step_limit(linear, subjects
     assert status.state[7] in linear.state.fields()
     assert 0 <= status.time[7] < 0.5
     assert np.isnan(out.c[7]).all()
+
+
+@pytest.mark.parametrize("solver", ["linear", "explicit"])
+def test_what_only_adds_up_starts_anew_at_a_steady_state(linear, subjects, solver):
+    """Eliminated over one interval of a steady state: all that was given."""
+    given = Events.of(N, into="iv", amount=100.0, interval=7.0, steady=1)
+    out, status = solve(linear, subjects, given, [0.0, 7.0], numerics=Numerics(solver=solver))
+    assert not status.code.any()
+    k = subjects.cl / subjects.v
+    trough = 100 / subjects.v * np.exp(-7 * k) / (1 - np.exp(-7 * k))
+    assert out.c[:, 1] == pytest.approx(trough, rel=1e-6)
+    in_plasma = out.c * subjects.v[:, None]
+    gone = (out.total - in_plasma)[:, 1]
+    assert gone == pytest.approx(100, rel=1e-6)

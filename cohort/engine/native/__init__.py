@@ -6,6 +6,7 @@ plan, and when a patient is done the next one takes the lane. So a patient's bit
 
 import ctypes
 import functools
+import itertools
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ def kernel(problem: Problem, shared: bool, width: int, isa: str) -> Kernel:
     (together if shared else lanes.kernel)(writer)
     engine = machine.compiled(str(writer.module), isa)
     closed = writer.layout.linear
-    kinds = [ctypes.c_void_p] * (len(WHOLE) + len(REAL)) + [ctypes.c_int64] * len(NUMBERS)
+    kinds = [ctypes.c_void_p] * (len(WHOLE) + len(REAL) + 1) + [ctypes.c_int64] * len(NUMBERS)
     call = ctypes.CFUNCTYPE(None, *kinds, *[ctypes.c_double] * len(SETTINGS))
     entries = len(closed.power) if closed else 0
     return Kernel(writer.layout.theta, entries, call(engine.get_function_address("run")), engine)
@@ -93,7 +94,7 @@ def run(
         "value": plan.value,
         "lengths": lengths,
         "noise": np.zeros((n, plan.decisions, outputs)) if noise is None else noise,
-        "out": np.full((outputs, n, plan.visits), np.nan),
+        "out": _unseen((outputs, n, plan.visits), plan),
         "failed_at": np.full(n, np.nan),
         "steps": np.zeros(n),
     }
@@ -101,18 +102,32 @@ def run(
     real = {k: np.ascontiguousarray(a, dtype=np.float64) for k, a in real.items()}
     pointers = [a.ctypes.data for a in (*whole.values(), *real.values())]
 
+    line = np.zeros(1, dtype=np.int64)  # the next patient's place, for all threads: none waits for another's last
+
     def piece(first: int, last: int) -> None:
         scratch = np.empty(most_lengths * code.entries * width)
-        code.run(*pointers, scratch.ctypes.data, first, last, n, plan.visits, plan.decisions, most, rtol, atol)
+        code.run(
+            *pointers,
+            scratch.ctypes.data,
+            line.ctypes.data,
+            first,
+            last,
+            n,
+            plan.visits,
+            plan.decisions,
+            most,
+            rtol,
+            atol,
+        )
 
-    # Several pieces a thread, so that none is left waiting for another's last patient; whole blocks each.
-    edges = np.linspace(0, len(subjects) // width, min(8 * threads, 64) + 1).astype(int) * width
-    edges = np.unique([*edges[:-1], len(subjects)]) if threads > 1 else np.array([0, len(subjects)])
-    if len(edges) <= 2:
+    if threads <= 1 or len(subjects) <= width:
         piece(0, len(subjects))
     else:
+        blocks = np.linspace(0, len(subjects) // width, 4 * threads + 1).astype(int) * width
+        edges = np.unique([*blocks[:-1], len(subjects)]) if shared else [0, len(subjects)]
+        pieces = list(itertools.pairwise(edges)) * (1 if shared else threads)
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(piece, edges[:-1], edges[1:]))
+            list(pool.map(lambda ends: piece(*ends), pieces))
     return Solved(
         real["out"], whole["failed"].astype(int), real["failed_at"], whole["failed_state"], real["steps"].astype(int)
     )
@@ -149,8 +164,17 @@ def _repeated(plan: Plan) -> Plan:
     return replace(plan, start=rows[plan.start], time=time[keep], code=code[keep], slot=slot[keep], value=value[keep])
 
 
+def _unseen(shape: tuple[int, int, int], plan: Plan) -> np.ndarray:
+    """Outputs before anything was observed: NaN where not all will be."""
+    course = np.repeat(np.arange(len(plan.start) - 1), np.diff(plan.start))
+    seen = np.bincount(course[plan.code == schedule.OBSERVE], minlength=len(plan.start) - 1)
+    return np.empty(shape) if (seen == plan.visits).all() else np.full(shape, np.nan)
+
+
 def _in_blocks(course: np.ndarray, width: int) -> np.ndarray:
     """Subjects, those of one course in whole blocks; the last one of a course stands in for those that are missing."""
+    if not len(course):
+        return course
     order = np.argsort(course, kind="stable")
     first = np.flatnonzero(np.diff(course[order], prepend=-1))
     blocks = []

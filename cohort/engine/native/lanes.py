@@ -10,7 +10,7 @@ from llvmlite import ir
 from cohort.engine import schedule
 from cohort.engine.native import steps
 from cohort.engine.native.together import REPEAT
-from cohort.engine.native.writer import Writer, integer
+from cohort.engine.native.writer import LINE, Writer, integer
 from cohort.engine.solved import FINISHED, NOT_FINITE, STEP_LIMIT
 from cohort.engine.vector import DOUBLE, I64
 
@@ -20,9 +20,8 @@ CYCLES = 10_000  # of a dosing interval, in search of a steady state
 
 @dataclass(frozen=True)
 class Masks:
-    """Where the block stands, as places of whole numbers; a bit a lane but for `next` and `ready`."""
+    """Where the block stands, as places of whole numbers; a bit a lane but for `ready`."""
 
-    next: Any  # the place in line of the next patient
     live: Any  # has a patient, or may get one
     pending: Any  # is to be looked after before the next step
     changed: Any  # what it integrates has changed
@@ -55,8 +54,7 @@ def kernel(w: Writer) -> None:
     with w.each(width) as i:
         w.put(w.lane_state, i, integer(EMPTY))
     whole = (1 << width) - 1
-    m = Masks(w.variable(0), w.variable(whole), w.variable(whole), *(w.variable(0) for _ in range(6)))
-    b.store(w.arg["first"], m.next)
+    m = Masks(w.variable(whole), w.variable(whole), *(w.variable(0) for _ in range(6)))
     events, going, stepping, after = (b.append_basic_block(n) for n in ("events", "going", "stepping", "after"))
     b.branch(events)
 
@@ -209,13 +207,12 @@ def advance(w: Writer, m: Masks, lane: Any, bit: Any) -> None:
 def _next_patient(w: Writer, m: Masks, lane: Any, bit: Any, done: Any) -> None:
     """The lane gets the next patient in line; if there is none, it rests from now on."""
     b = w.b
-    mine = b.load(m.next)
+    mine = b.atomic_rmw("add", w.arg[LINE], integer(1), "monotonic")
     with b.if_then(b.icmp_signed(">=", mine, w.arg["last"])):
         b.store(b.and_(b.load(m.live), b.not_(bit)), m.live)
         w.set("t", lane, 0.0)
         w.set("tn", lane, 0.0)
         b.branch(done)
-    b.store(b.add(mine, integer(1)), m.next)
     subject = w.get(w.arg["subjects"], mine)
     w.put(w.lane_subject, lane, subject)
     with w.each(len(w.layout.theta)) as j:
@@ -282,13 +279,14 @@ def _rate(w: Writer, m: Masks, now: Now) -> None:
 
 def _reset(w: Writer, m: Masks, now: Now) -> None:
     w.copy("begin", "y", now.lane, len(w.d.states))
-    w.fill("rate", now.lane, len(w.problem.targets), 0.0)
+    for group in ("rate", "flow"):
+        w.fill(group, now.lane, len(w.problem.targets), 0.0)
     _stale(w, m)
     now.change()
 
 
 def _set(w: Writer, m: Masks, now: Now) -> None:
-    """A covariate changes. Those that now.change together are one preparation."""
+    """A covariate changes. Those that change together are one preparation."""
     b = w.b
     if not w.problem.inputs:
         return
@@ -326,15 +324,21 @@ def _decide(w: Writer, m: Masks, now: Now) -> None:
     b.store(b.and_(b.load(m.decides), b.not_(now.bit)), m.decides)
     w.copy("then", "m", now.lane, len(orders.start))
     for k in orders.doses:
-        w.set(f"order.{k}", now.lane, w.number(f"dose.{k}", now.lane))
+        w.set(f"order.{k}", now.lane, _possible(w, w.number(f"dose.{k}", now.lane)))
     for k in orders.rates:
-        w.set(f"flow.{k}", now.lane, w.number(f"go.{k}", now.lane))
+        w.set(f"flow.{k}", now.lane, _possible(w, w.number(f"go.{k}", now.lane)))
     if orders.rates:
         now.change()
 
 
+def _possible(w: Writer, ordered: Any) -> Any:
+    """What a rule orders; what is no number from 0 on becomes endless, which fails its patient."""
+    zero, endless = (ir.Constant(DOUBLE, x) for x in (0.0, math.inf))
+    return w.b.select(w.b.fcmp_ordered(">=", ordered, zero), ordered, endless)
+
+
 def _repeat(w: Writer, m: Masks, now: Now) -> None:
-    """More doses like the one just given; how many, how far apart and until when stands in the next now.row."""
+    """More doses like the one just given; how many, how far apart and until when stands in the next row."""
     b = w.b
     if not w.closed or not w.problem.targets:
         return
@@ -369,19 +373,22 @@ def _steady_start(w: Writer, m: Masks, now: Now) -> None:
 
 
 def _steady_check(w: Writer, m: Masks, now: Now) -> None:
-    """Whether another cycle would now.change nothing any more; a linear model needs one cycle to know."""
-    b, states = w.b, len(w.d.states)
+    """Whether another cycle would change nothing any more; a linear model needs one cycle to know."""
+    b = w.b
     if w.closed:
         with b.if_then(b.icmp_unsigned("==", b.and_(b.load(m.settles), now.bit), integer(0))):
             w.set("dt", now.lane, b.fsub(w.number("t", now.lane), now.value))
             now.again(m.settles)
         b.store(b.and_(b.load(m.settles), b.not_(now.bit)), m.settles)
-        w.copy("solved", "y", now.lane, states)
+        w.copy("settled", "y", now.lane, len(w.d.states))
         _stale(w, m)
         now.change()
         return
     settled = w.variable(1)
-    with w.each(states) as i:
+    returning = [i for i in range(len(w.d.states)) if i not in w.d.accumulating]
+    table = w.table("returning", returning)
+    with w.each(len(returning)) as k:
+        i = w.get(table, k)
         y = w.number(b.add(i, integer(w.frame.first["y"])), now.lane)
         begun = w.lane(b.add(i, integer(w.frame.first["cycle"])), now.lane)
         before = w.lane(b.add(i, integer(w.frame.first["delta"])), now.lane)
@@ -392,7 +399,7 @@ def _steady_check(w: Writer, m: Masks, now: Now) -> None:
         slower = b.fcmp_ordered("<", share, ir.Constant(DOUBLE, 1.0))
         near = b.fadd(w.arg["atol"], b.fmul(w.arg["rtol"], b.call(w.fabs(), [y])))
         later = b.fcmp_ordered(">=", w.number("cycles", now.lane), ir.Constant(DOUBLE, 1.0))
-        # a now.change of about the tolerance that gets no smaller is the error of the steps
+        # a change of about the tolerance that gets no smaller is the error of the steps
         near = b.select(slower, near, b.fmul(near, ir.Constant(DOUBLE, 10.0)))
         fine = b.fcmp_ordered("<=", b.select(slower, b.fadd(delta, rest), delta), near)
         fine = b.or_(b.and_(later, fine), b.fcmp_ordered("==", delta, ir.Constant(DOUBLE, 0.0)))
@@ -404,6 +411,8 @@ def _steady_check(w: Writer, m: Masks, now: Now) -> None:
         b.store(y, begun)
     cycles = b.fadd(w.number("cycles", now.lane), ir.Constant(DOUBLE, 1.0))
     w.set("cycles", now.lane, cycles)
+    for name in (w.d.states[i] for i in w.d.accumulating):  # what only adds up starts anew
+        w.set(f"y.{name}", now.lane, w.number(f"begin.{name}", now.lane))
     with b.if_then(b.icmp_unsigned("==", b.load(settled), integer(0))):
         with b.if_then(b.fcmp_ordered(">", cycles, ir.Constant(DOUBLE, float(CYCLES)))):
             give_up(w, now.lane)

@@ -206,10 +206,10 @@ def propagate(w: Writer, dt: Any, active: Any) -> None:
 
 
 def settle(w: Writer) -> None:
-    """The states that the cycle just ended would bring back, into `solved.*`."""
+    """The states that the cycle just ended would bring back, into `settled.*`."""
     assert w.closed is not None
     power(w, w.vector("dt"))
-    made = w.emit({f"solved.{s}": n for s, n in zip(w.d.states, w.closed.steady, strict=True)})
+    made = w.emit({f"settled.{s}": n for s, n in zip(w.d.states, w.closed.steady, strict=True)})
     for name, value in made.items():
         w.store(name, value)
 

@@ -7,14 +7,16 @@ from typing import Any
 
 from llvmlite import ir
 
-from cohort.engine.linear import Linear, linear
+from cohort.engine.linear import Linear
 from cohort.engine.problem import Parts, Problem, parts
+from cohort.engine.program import TRUTHS
 from cohort.engine.vector import DOUBLE, I64, Vector, emit
 
 I1, I32, VOID = ir.IntType(1), ir.IntType(32), ir.VoidType()
 # What a kernel is given: arrays of whole numbers, arrays of numbers, whole numbers, numbers.
 WHOLE = ("subjects", "course", "start", "code", "slot", "interval", "intervals", "failed", "failed_state")
 REAL = ("theta", "time", "value", "lengths", "noise", "out", "failed_at", "steps", "scratch")
+LINE = "line"  # where the place of the next patient stands, for all threads
 NUMBERS = ("first", "last", "n", "visits", "decisions", "most")
 SETTINGS = ("rtol", "atol")
 
@@ -53,8 +55,7 @@ INSIDE = ("y.", "k.", "r.", "seen.", "z.", "m.", "cycle.", "sum.", "a.", "e.")
 
 
 def layout(problem: Problem, made: Parts, width: int) -> Layout:
-    d, g = made.dynamics, made.dynamics.graph
-    closed = linear(d, problem.infused) if problem.solver == "linear" else None
+    d, g, closed = made.dynamics, made.dynamics.graph, made.linear
     wanted = [*d.initial, *d.rates, *d.observe, *made.arrives]
     if made.step:
         wanted += [*made.step.new, *made.step.error, *made.step.last]
@@ -84,11 +85,13 @@ def layout(problem: Problem, made: Parts, width: int) -> Layout:
             or (op != "input" and all(a in constant for a in args))
         ):
             constant.add(node)
-    needed = {a for node in order if node not in constant for a in g.arguments(node)} | set(wanted)
+    # Truths are no numbers to be kept: they are told anew from the numbers they compare.
+    told = {node for node in order if node not in constant or g.nodes[node][0] in TRUTHS}
+    needed = {a for node in told for a in g.arguments(node)} | set(wanted)
     hoisted = {
         node: f"q.{node}"
         for node in order
-        if node in needed and node in constant and g.nodes[node][0] not in ("constant", "input")
+        if node in needed and node not in told and g.nodes[node][0] not in ("constant", "input")
     }
     s, o, k = d.states, d.outputs, range(len(problem.targets))
     memory = tuple(made.orders.start) if made.orders else ()
@@ -117,6 +120,7 @@ def layout(problem: Problem, made: Parts, width: int) -> Layout:
         "go": [f"go.{x}" for x in k],
         "e": [f"e.{i}.{j}" for i, j in closed.power] if closed else [],
         "solved": [f"solved.{x}" for x in s] if closed else [],
+        "settled": [f"settled.{x}" for x in s] if closed else [],
         "sum": [f"sum.{x}" for x in s] if closed else [],
     }
     return Layout(tuple(sorted(theta)), Frame(width, groups), hoisted, closed)
@@ -132,10 +136,10 @@ class Writer:
         self.layout = layout(problem, self.parts, width)
         self.frame, self.closed = self.layout.frame, self.layout.linear
         self.module = ir.Module("kernel")
-        kinds = [I64.as_pointer()] * len(WHOLE) + [DOUBLE.as_pointer()] * len(REAL)
+        kinds = [I64.as_pointer()] * len(WHOLE) + [DOUBLE.as_pointer()] * len(REAL) + [I64.as_pointer()]
         kinds += [I64] * len(NUMBERS) + [DOUBLE] * len(SETTINGS)
         self.f = ir.Function(self.module, ir.FunctionType(VOID, kinds), "run")
-        self.arg = dict(zip((*WHOLE, *REAL, *NUMBERS, *SETTINGS), self.f.args, strict=True))
+        self.arg = dict(zip((*WHOLE, *REAL, LINE, *NUMBERS, *SETTINGS), self.f.args, strict=True))
         for name in (*WHOLE, *REAL):
             self.arg[name].add_attribute("noalias")
         self.b = ir.IRBuilder(self.f.append_basic_block("entry"))

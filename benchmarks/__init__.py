@@ -1,0 +1,1 @@
+"""How fast cohort solves, how exactly, and how that compares to other solvers; nothing of the package needs it."""

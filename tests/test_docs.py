@@ -1,0 +1,85 @@
+"""What the documents show runs as it stands there: a reader may copy it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cohort.cli import app
+from cohort.study import read_study
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+STUDY = """
+title: Arms
+question: What do these arms do?
+context_of_use: A test of the document
+model: anticoagulant.py
+population:
+  source: us
+  size: 100
+  covariates: {amiodarone: {fraction: 0, source: by design}}
+  eligibility: []
+conduct: {dropout: 0.0, source: by design}
+visits: [0 wk, 4 wk, 8 wk]
+endpoints:
+  inr: {role: efficacy, better: higher}
+analysis: {discrepancy: 1 percent, arm_discrepancy: 1 percent, source: assumption}
+seed: 1
+"""
+
+
+def blocks(path: Path, language: str) -> list[tuple[int, str]]:
+    """Line and text of each block of this language."""
+    text = path.read_text()
+    return [(text.count("\n", 0, m.start()) + 1, m[2]) for m in BLOCK.finditer(text) if m[1] == language]
+
+
+def files(path: Path, folder: Path) -> None:
+    """Write the blocks that open with a file's name, as that file."""
+    for _, text in blocks(path, "python"):
+        if name := re.match(r"# (\w+\.py)\n", text):
+            (folder / name[1]).write_text(text)
+
+
+@pytest.fixture
+def engine(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The document, in a folder with the files that it shows."""
+    path = root / "docs/engine.md"
+    files(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def test_every_example_runs_in_the_order_of_the_document(engine: Path):
+    """An error names the line of the document."""
+    names: dict[str, object] = {}
+    examples = blocks(engine, "python")
+    assert len(examples) > 10
+    for line, text in examples:
+        exec(compile("\n" * line + text, str(engine), "exec"), names)
+
+
+def test_the_arms_that_are_shown_are_read(engine: Path, tmp_path: Path):
+    [(_, arms)] = blocks(engine, "yaml")
+    (tmp_path / "study.yaml").write_text(STUDY + arms)
+    study = read_study(tmp_path / "study.yaml")
+    assert list(study.arms) == ["placebo", "infused", "loaded", "at_home", "by_inr"]
+    assert study.numerics == type(study.numerics)(), "the defaults that the document names"
+
+
+def test_the_model_that_is_shown_has_its_units_in_order(engine: Path):
+    done = CliRunner().invoke(app, ["check", "anticoagulant.py"])
+    assert done.exit_code == 0, done.output
+    assert "units agree" in done.output
+
+
+def test_what_is_not_offered_is_refused_in_the_words_of_the_document(engine: Path, tmp_path: Path):
+    """A cube root in the line that the document names."""
+    model = tmp_path / "anticoagulant.py"
+    model.write_text(model.read_text().replace("c=y.plasma / p.v, inr", "c=jnp.cbrt(y.plasma / p.v), inr"))
+    refused = CliRunner().invoke(app, ["check", "anticoagulant.py"])
+    assert refused.exit_code == 2
+    assert refused.stderr.strip() in engine.read_text()
+    assert "cbrt" in refused.stderr
