@@ -17,3 +17,4 @@ class Solved:
     time: np.ndarray  # (n,) when it was first seen to go wrong, NaN where it did not
     state: np.ndarray  # (n,) index of the state that went wrong, -1 where none did
     steps: np.ndarray  # (n,) steps taken and refused
+    suspect: bool = True  # whether any output may be no number, or out of its plausible range

@@ -102,7 +102,7 @@ def run(
     real = {k: np.ascontiguousarray(a, dtype=np.float64) for k, a in real.items()}
     pointers = [a.ctypes.data for a in (*whole.values(), *real.values())]
 
-    line = np.zeros(1, dtype=np.int64)  # the next patient's place, for all threads: none waits for another's last
+    line = np.zeros(2, dtype=np.int64)  # one for all threads, so that none waits for another's last patient
 
     def piece(first: int, last: int) -> None:
         scratch = np.empty(most_lengths * code.entries * width)
@@ -128,9 +128,8 @@ def run(
         pieces = list(itertools.pairwise(edges)) * (1 if shared else threads)
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda ends: piece(*ends), pieces))
-    return Solved(
-        real["out"], whole["failed"].astype(int), real["failed_at"], whole["failed_state"], real["steps"].astype(int)
-    )
+    ended = whole["failed"], real["failed_at"], whole["failed_state"], real["steps"].astype(int)
+    return Solved(real["out"], *ended, suspect=bool(line[1]))
 
 
 def _repeated(plan: Plan) -> Plan:

@@ -10,7 +10,7 @@ from llvmlite import ir
 from cohort.engine import schedule
 from cohort.engine.native import steps
 from cohort.engine.native.together import REPEAT
-from cohort.engine.native.writer import LINE, Writer, integer
+from cohort.engine.native.writer import I1, LINE, Writer, integer
 from cohort.engine.solved import FINISHED, NOT_FINITE, STEP_LIMIT
 from cohort.engine.vector import DOUBLE, I64
 
@@ -254,9 +254,14 @@ def _observe(w: Writer, m: Masks, now: Now) -> None:
     subject = w.get(w.lane_subject, now.lane)
     place = b.add(b.mul(subject, w.arg["visits"]), now.slot)
     apart = b.mul(w.arg["n"], w.arg["visits"])
-    for o, name in enumerate(w.d.outputs):
+    fine = ir.Constant(I1, 1)
+    for o, (name, (low, high)) in enumerate(zip(w.d.outputs, w.plausible(), strict=True)):
         seen = w.number(f"seen.{name}", now.lane)
         w.put(w.arg["out"], b.add(place, b.mul(apart, integer(o))), seen)
+        for sign, limit in ((">=", low), ("<=", high)):
+            fine = b.and_(fine, b.fcmp_ordered(sign, seen, ir.Constant(DOUBLE, limit)))
+    with b.if_then(b.not_(fine), likely=False):
+        w.suspect()
 
 
 def _add(w: Writer, m: Masks, now: Now) -> None:

@@ -81,8 +81,11 @@ def _happens(w: Writer, row: Any) -> None:
     w.store("t", w.splat(w.get(w.arg["time"], row)))
     steps.look(w)
     apart = b.mul(w.arg["n"], w.arg["visits"])
-    for o, name in enumerate(w.d.outputs):
+    for o, (name, (low, high)) in enumerate(zip(w.d.outputs, w.plausible(), strict=True)):
         seen = w.vector(f"seen.{name}")
+        within = b.and_(b.fcmp_ordered(">=", seen, v.constant(low)), b.fcmp_ordered("<=", seen, v.constant(high)))
+        with b.if_then(b.icmp_unsigned("!=", w.bits(b.not_(within)), integer(0)), likely=False):
+            w.suspect()
         first = b.add(b.mul(apart, integer(o)), slot)
         for k in range(w.width):
             subject = w.get(w.lane_subject, integer(k))

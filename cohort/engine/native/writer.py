@@ -1,6 +1,7 @@
 """What a kernel is written with: the frame of a block in memory, and small things to say in LLVM's language."""
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ I1, I32, VOID = ir.IntType(1), ir.IntType(32), ir.VoidType()
 # What a kernel is given: arrays of whole numbers, arrays of numbers, whole numbers, numbers.
 WHOLE = ("subjects", "course", "start", "code", "slot", "interval", "intervals", "failed", "failed_state")
 REAL = ("theta", "time", "value", "lengths", "noise", "out", "failed_at", "steps", "scratch")
-LINE = "line"  # where the place of the next patient stands, for all threads
+LINE = "line"  # for all threads: the place of the next patient, and whether any output was out of its plausible range
 NUMBERS = ("first", "last", "n", "visits", "decisions", "most")
 SETTINGS = ("rtol", "atol")
 
@@ -227,6 +228,15 @@ class Writer:
     def emit(self, wanted: Mapping[str, int], inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
         given = inputs or {}
         return emit(self.v, self.g, wanted, lambda n: given[n] if n in given else self.vector(n), self.layout.hoisted)
+
+    def plausible(self) -> list[tuple[float, float]]:
+        """By output: the least and the largest number that it may be."""
+        fields = self.problem.model.outputs.fields().values()
+        largest = sys.float_info.max
+        return [(max(low, -largest), min(high, largest)) for low, high in (meta["plausible"] for meta in fields)]
+
+    def suspect(self) -> None:
+        self.put(self.arg[LINE], integer(1), integer(1))
 
     def bits(self, truths: Any) -> Any:
         return self.b.zext(self.b.bitcast(truths, ir.IntType(self.width)), I64)
