@@ -29,7 +29,7 @@ from cohort.trial import MEAN, allocate
 if TYPE_CHECKING:
     import xarray as xr
 
-CHUNK = 2048  # lanes per task; results do not depend on it
+CHUNK = 8192  # lanes per task; results do not depend on it
 
 
 class SimulationError(RuntimeError):

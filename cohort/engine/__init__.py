@@ -172,7 +172,7 @@ def _covariates(covariates: CovariateCourse | None, n: int) -> dict[str, np.ndar
     if len(covariates) != n:
         raise ValueError(f"events are of {n} subjects, covariates of {len(covariates)}")
     values = {f"x.{name}": np.asarray(value, float) for name, value in vars(covariates.start).items()}
-    return values | {f"s.{name}": np.zeros(n) for name in covariates.linear} | {"x.since": np.zeros(n)}
+    return values | {f"s.{name}": np.zeros(n) for name in covariates.linear} | {"since": np.zeros(n)}
 
 
 def _posed(
@@ -218,7 +218,7 @@ class _ValueOf:
         if self.covariates is not None:
             now = self.covariates.at(subjects, at, self.begin[subjects])
             inputs |= {f"x.{name}": value for name, value in now.items()}
-            inputs |= {f"s.{name}": np.zeros(len(at)) for name in self.sloping} | {"t": at, "x.since": at}
+            inputs |= {f"s.{name}": np.zeros(len(at)) for name in self.sloping} | {"t": at, "since": at}
         made = d.graph.evaluate([node], inputs)[0]
         return np.broadcast_to(np.asarray(made, float), np.shape(subjects))
 

@@ -523,7 +523,7 @@ def dynamics(model: Model, changing: tuple[str, ...] = (), sloping: tuple[str, .
     """Trace a model. `changing`: covariates that change over time, in steps; those also in `sloping`, along lines.
 
     The parameters `p.*` are then those before covariates, and every covariate is an input `x.*`; a sloping one has the
-    value `x.* + s.* (t - x.since)`. Errors: ProgramError.
+    value `x.* + s.* (t - since)`. Errors: ProgramError.
     """
     graph, path = Graph(), path_of(model)
     states, parameters = [f"y.{n}" for n in model.state.fields()], [f"p.{n}" for n in model.parameters.fields()]
@@ -544,7 +544,7 @@ def dynamics(model: Model, changing: tuple[str, ...] = (), sloping: tuple[str, .
             return model.individual(p_of(v), record(model.covariates, "x.", v))
 
         made = traced(graph, individual, [*parameters, *x_names], path, "individual", levels)
-        elapsed = graph.apply("sub", graph.input("t"), graph.input("x.since"))
+        elapsed = graph.apply("sub", graph.input("t"), graph.input("since"))
         lines = {
             f"x.{n}": graph.apply("add", graph.input(f"x.{n}"), graph.apply("mul", graph.input(f"s.{n}"), elapsed))
             for n in sloping

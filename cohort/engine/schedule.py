@@ -482,7 +482,7 @@ def _slopes(linear: pl.DataFrame, covariates: CovariateCourse, begin: np.ndarray
     return [
         grid.select(*keys, input="x." + pl.col("name"), value=value),
         grid.select(*keys, input="s." + pl.col("name"), value="slope"),
-        turns.select(*keys, input=pl.lit("x.since"), value="time"),
+        turns.select(*keys, input=pl.lit("since"), value="time"),
     ]
 
 

@@ -362,13 +362,13 @@ def test_what_changed_before_a_course_begins_holds_from_its_beginning(model: Mod
 def test_a_sloping_covariate_runs_straight_from_its_start_through_its_values(model: Model):
     covariates = _covariates(model, [(0, 10.0, "weight", 80.0), (0, 20.0, "weight", 60.0)], ("weight",))
     p = _plan(model, [2, 30], n=2, covariates=covariates)
-    assert p.inputs == ("s.weight", "x.since", "x.weight")
+    assert p.inputs == ("s.weight", "since", "x.weight")
     assert p.course.tolist() == [0, 1]
     sets = {(time, p.inputs[slot]): value for time, _, slot, value in _lines(p)}
     assert sets == {
-        (2, "x.weight"): 70, (2, "s.weight"): 10 / 8, (2, "x.since"): 2,
-        (10, "x.weight"): 80, (10, "s.weight"): -2, (10, "x.since"): 10,
-        (20, "x.weight"): 60, (20, "s.weight"): 0, (20, "x.since"): 20,
+        (2, "x.weight"): 70, (2, "s.weight"): 10 / 8, (2, "since"): 2,
+        (10, "x.weight"): 80, (10, "s.weight"): -2, (10, "since"): 10,
+        (20, "x.weight"): 60, (20, "s.weight"): 0, (20, "since"): 20,
     }  # fmt: skip
     assert _lines(p, 1) == []
 
@@ -384,7 +384,7 @@ def test_all_sloping_covariates_of_a_subject_count_from_the_same_time(model: Mod
     at: dict[str, float] = {"s.age": 0.0, "s.weight": 0.0}
     for time, expected in ((0, (70, 35)), (5, (75, 40)), (10, (80, 50)), (20, (80, 70))):
         at |= {p.inputs[slot]: value for when, _, slot, value in _lines(p) if when == time}
-        weight, age = (at[f"x.{name}"] + at[f"s.{name}"] * (time - at["x.since"]) for name in ("weight", "age"))
+        weight, age = (at[f"x.{name}"] + at[f"s.{name}"] * (time - at["since"]) for name in ("weight", "age"))
         assert (weight, age) == pytest.approx(expected, rel=1e-15)
 
 
