@@ -34,7 +34,10 @@ def _prepared() -> None:
 
 
 def compiled(text: str, isa: str) -> Any:
-    """Machine code of a module; the returned engine owns it. No rounding is left to the compiler."""
+    """Machine code of a module; the returned engine owns it. No rounding is left to the compiler.
+
+    Where the environment names a file in COHORT_ASSEMBLY, the code's assembly is written there, to be read or counted.
+    """
     _prepared()
     module = llvm.parse_assembly(text)
     module.verify()
