@@ -13,12 +13,12 @@ References
 import math
 from dataclasses import dataclass
 
+from cohort.engine.graph import Graph
 from cohort.engine.methods import factorised, states_of
-from cohort.engine.program import Dynamics, Graph
+from cohort.engine.program import Dynamics
 
 type Matrix = dict[tuple[int, int], int]
 
-DEGREE = 16
 NORM = 0.5  # a matrix is halved until its norm is below
 
 
@@ -50,10 +50,7 @@ def linear(d: Dynamics, infused: tuple[int, ...]) -> Linear:
     rows = [[g.apply("abs", node) for (i, _), node in d.jacobian.items() if i == row] for row in range(n)]
     norm = zero  # what flows in has no part in it: its columns converge as the others do
     for row in rows:
-        total = g.constant(0.0)
-        for node in row:
-            total = g.apply("add", total, node)
-        norm = g.apply("max", norm, total)
+        norm = g.apply("max", norm, _sum(g, row))
     dt = g.input("dt")
     exponent = {place: g.apply("mul", node, dt) for place, node in d.jacobian.items()}
     exponent |= {(i, n + k): dt for k, i in enumerate(forced)}
@@ -69,9 +66,12 @@ def linear(d: Dynamics, infused: tuple[int, ...]) -> Linear:
     ]
     sums = [g.input(f"sum.{s}") for s in d.states]
 
+    def moved(i: int, x: list[int]) -> int:
+        return _sum(g, [g.apply("mul", power[i, j], x[j]) for j in range(n) if (i, j) in power])
+
     def later(x: list[int]) -> list[int]:
-        moved = [_sum(g, [g.apply("mul", power[i, j], x[j]) for j in range(n) if (i, j) in power]) for i in range(n)]
-        return [g.apply("add", a, b) for a, b in zip(sums, moved, strict=True)]
+        made = [moved(i, x) for i in range(n)]
+        return [g.apply("add", a, b) for a, b in zip(sums, made, strict=True)]
 
     cycle = [g.input(f"cycle.{s}") for s in d.states]
     kept = [i for i in range(n) if i not in d.accumulating]  # what only adds up has no steady state and starts anew
@@ -80,12 +80,9 @@ def linear(d: Dynamics, infused: tuple[int, ...]) -> Linear:
         for (i, j), node in power.items()
         if i in kept and j in kept
     }
-    lost = [
-        g.apply("sub", y[i], _sum(g, [g.apply("mul", power[i, j], cycle[j]) for j in range(n) if (i, j) in power]))
-        for i in kept
-    ]
+    lost = [g.apply("sub", y[i], moved(i, cycle)) for i in kept]
     steady = list(d.initial)
-    for i, node in zip(kept, factorised(g, closing, len(kept), [])(lost), strict=True):
+    for i, node in zip(kept, factorised(g, closing, len(kept))(lost), strict=True):
         steady[i] = node
     return Linear(
         forced=forced,

@@ -7,13 +7,13 @@ References
 [2] Steinebach 2023, BIT Numer Math 63:27: Construction of Rosenbrock-Wanner method Rodas5P and numerical benchmarks.
 [3] Hairer & Wanner 1996, Solving Ordinary Differential Equations II, section IV.7: the form without matrix products.
 [4] Markowitz 1957, Management Science 3:255: the elimination form of the inverse.
-[5] Al-Mohy & Higham 2011, SIAM J Sci Comput 33:488, table 3.1: how long a Taylor series may be trusted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cohort.engine.program import Dynamics, Graph
+from cohort.engine.graph import Graph
+from cohort.engine.program import Dynamics
 
 
 class Tsit5:
@@ -92,15 +92,11 @@ class Rodas5P:
 
 @dataclass
 class Step:
-    """One step of size `h` from `y` at `t`, as nodes: the new states, and what the embedded method says is wrong.
-
-    `stages`: nodes to have computed before going on; a back end that fuses what it should not puts a barrier there.
-    """
+    """One step of size `h` from `y` at `t`, as nodes: the new states, and what the embedded method says is wrong."""
 
     new: list[int]
     error: list[int]
     last: list[int] = field(default_factory=list)  # dy/dt at the end, where the method has it
-    stages: list[list[int]] = field(default_factory=list)
 
 
 type Rates = Callable[[int, Sequence[int]], list[int]]
@@ -131,19 +127,17 @@ def explicit_step(d: Dynamics, infused: Sequence[int]) -> Step:
     g, rates = d.graph, rates_of(d, infused)
     t, h, y = g.input("t"), g.input("h"), states_of(d)
     slopes = [[g.input(f"k.{n}") for n in d.states]]
-    stages, z = [], y
+    z = y
     for row, c in zip(Tsit5.A[1:], Tsit5.C[1:], strict=True):
         z = [
             g.apply("add", y[i], g.apply("mul", h, g.total((a, k[i]) for a, k in zip(row, slopes, strict=True))))
             for i in range(len(y))
         ]
-        stages.append(z)
         slopes.append(rates(g.apply("add", t, g.apply("mul", g.constant(c), h)), z))
-        stages.append(slopes[-1])
     error = [
         g.apply("mul", h, g.total((e, k[i]) for e, k in zip(Tsit5.ERROR, slopes, strict=True))) for i in range(len(y))
     ]
-    return Step(z, error, slopes[-1], stages)
+    return Step(z, error, slopes[-1])
 
 
 def stiff_step(d: Dynamics, infused: Sequence[int]) -> Step:
@@ -155,8 +149,7 @@ def stiff_step(d: Dynamics, infused: Sequence[int]) -> Step:
     matrix = {place: g.apply("neg", node) for place, node in d.jacobian.items()}
     for i in range(n):
         matrix[i, i] = g.apply("add", diagonal, matrix[i, i]) if (i, i) in matrix else diagonal
-    stages: list[list[int]] = [list(matrix.values())]
-    solve = factorised(g, matrix, n, stages)
+    solve = factorised(g, matrix, n)
     increments: list[list[int]] = []
     z = y
     for s, row in enumerate(Rodas5P.C):
@@ -168,9 +161,7 @@ def stiff_step(d: Dynamics, infused: Sequence[int]) -> Step:
                 else g.apply("add", z[i], increments[-1][i])
                 for i in range(n)
             ]
-            stages.append(z)
         right = rates(g.apply("add", t, g.apply("mul", g.constant(Rodas5P.TIMES[s]), h)), z)
-        stages.append(right)
         by_time = g.apply("mul", g.constant(Rodas5P.BY_TIME[s]), h)
         right = [
             g.apply(
@@ -180,10 +171,8 @@ def stiff_step(d: Dynamics, infused: Sequence[int]) -> Step:
             )
             for i in range(n)
         ]
-        stages.append(right)
         increments.append(solve(right))
-        stages.append(increments[-1])
-    return Step([g.apply("add", z[i], increments[-1][i]) for i in range(n)], increments[-1], [], stages)
+    return Step([g.apply("add", z[i], increments[-1][i]) for i in range(n)], increments[-1])
 
 
 def markowitz(pattern: set[tuple[int, int]], n: int) -> list[int]:
@@ -204,9 +193,7 @@ def markowitz(pattern: set[tuple[int, int]], n: int) -> list[int]:
     return order
 
 
-def factorised(
-    g: Graph, matrix: Mapping[tuple[int, int], int], n: int, stages: list[list[int]]
-) -> Callable[[Sequence[int]], list[int]]:
+def factorised(g: Graph, matrix: Mapping[tuple[int, int], int], n: int) -> Callable[[Sequence[int]], list[int]]:
     """LU without pivoting, unrolled along the pattern. Returns a function from a right-hand side to the solution.
 
     No pivoting: 1/(γh) - J of a kinetic model is, for steps the error control takes, dominated by its diagonal, and a
@@ -223,14 +210,12 @@ def factorised(
                 product = g.apply("mul", lower[i, pivot], a[pivot, j])
                 a[i, j] = g.apply("sub", a[i, j], product) if (i, j) in a else g.apply("neg", product)
     upper = {(i, j): a[i, j] for k, i in enumerate(order) for j in order[k + 1 :] if (i, j) in a}
-    stages += [list(inverse.values()), list(lower.values()), list(upper.values())]
 
     def solve(right: Sequence[int]) -> list[int]:
         x = list(right)
         for k, pivot in enumerate(order):
             for i in (i for i in order[k + 1 :] if (i, pivot) in lower):
                 x[i] = g.apply("sub", x[i], g.apply("mul", lower[i, pivot], x[pivot]))
-        stages.append(list(x))
         for k, i in reversed(list(enumerate(order))):
             for j in (j for j in order[k + 1 :] if (i, j) in upper):
                 x[i] = g.apply("sub", x[i], g.apply("mul", upper[i, j], x[j]))

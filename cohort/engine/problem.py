@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cohort.engine.graph import Graph
 from cohort.engine.linear import Linear, linear
 from cohort.engine.methods import Step, explicit_step, stiff_step
-from cohort.engine.program import Dynamics, Graph, dynamics, path_of, record, traced
+from cohort.engine.program import Dynamics, dynamics, path_of, record, traced
 from cohort.model import Model, Rule
 
-SOLVERS = ("linear", "explicit", "stiff")
+# Inputs of a program that change on the way; all others depend on the subject alone, until an event sets them.
+ON_THE_WAY = ("t", "h", "dt")
+INSIDE = ("y.", "k.", "r.", "seen.", "z.", "m.", "cycle.", "sum.", "a.", "e.")  # these prefixes
 
 
 @dataclass(frozen=True)

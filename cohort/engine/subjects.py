@@ -12,7 +12,8 @@ import numpy as np
 from llvmlite import ir
 
 from cohort.engine import machine
-from cohort.engine.program import Graph, path_of, record, traced
+from cohort.engine.graph import Graph
+from cohort.engine.program import path_of, record, traced
 from cohort.engine.vector import DOUBLE, I64, Vector, emit
 from cohort.model import Model, Record
 

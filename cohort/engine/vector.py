@@ -12,13 +12,13 @@ References
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from llvmlite import ir
 
-from cohort.engine.program import FUNCTIONS, Graph
+from cohort.engine.graph import FUNCTIONS, Graph
 
 I64, DOUBLE = ir.IntType(64), ir.DoubleType()
 SHIFTER = 1.5 * 2.0**52  # adding and subtracting it rounds to a whole number, which stands in the lowest bits
@@ -171,7 +171,7 @@ def emit(
 
     A product used once, by a sum or a difference, becomes a fused multiply-add: decided by the program alone.
     """
-    order = _order(graph, wanted.values(), known)
+    order = graph.reached(wanted.values(), known)
     uses = Counter(a for node in order if node not in known for a in graph.arguments(node))
     uses.update([*wanted.values()] * 2)  # a result is needed as it is
     fused = {}  # a sum's or difference's product
@@ -195,24 +195,6 @@ def emit(
         elif node not in inside:
             made[node] = _instruction(v, graph, op, args, made, load)
     return {name: made[node] for name, node in wanted.items()}
-
-
-def _order(graph: Graph, wanted: Iterable[int], known: Collection[int]) -> list[int]:
-    """Nodes needed, each after its arguments; what is known needs none."""
-    order: list[int] = []
-    seen: set[int] = set()
-    for root in wanted:
-        stack = [(root, False)]
-        while stack:
-            node, ready = stack.pop()
-            if ready:
-                order.append(node)
-            elif node not in seen:
-                seen.add(node)
-                stack.append((node, True))
-                if node not in known:
-                    stack.extend((a, False) for a in reversed(graph.arguments(node)) if a not in seen)
-    return order
 
 
 def _instruction(v: Vector, graph: Graph, op: str, args: list, made: Mapping[int, Any], load: Callable) -> Any:

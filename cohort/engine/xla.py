@@ -25,10 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cohort.engine.graph import FUNCTIONS, MEANING, Graph
 from cohort.engine.linear import NORM
 from cohort.engine.methods import rates_of, states_of
-from cohort.engine.problem import Problem, parts
-from cohort.engine.program import FUNCTIONS, MEANING, Graph
+from cohort.engine.problem import INSIDE, ON_THE_WAY, Problem, parts
 from cohort.engine.schedule import (
     ADD,
     DECIDE,
@@ -47,7 +47,6 @@ from cohort.engine.solved import FINISHED, NOT_FINITE, STEP_LIMIT, Solved
 WIDTHS = {"linear": 128, "explicit": 128, "stiff": 64}  # lanes of a tile
 OPTIONS = {"xla_cpu_prefer_vector_width": 512}  # of the compiler; they and the width decide the bits
 CYCLES = 10_000  # of a dosing interval, in search of a steady state
-INSIDE = ("y.", "k.", "r.", "m.", "z.", "seen.", "cycle.", "a.", "e.")  # inputs that change on the way to a row
 SLOW = dict.fromkeys(("inverse", "sqrt", *FUNCTIONS), 16)  # operations, in additions
 CHEAP = 4  # additions that are sooner done again than kept
 
@@ -222,7 +221,7 @@ class _Program:
         order = self.graph.reached(wanted)
         for node in order:
             name = self.graph.name(node) or ""
-            moves[node] = name in ("t", "h", "dt") or name.startswith(INSIDE)
+            moves[node] = name in ON_THE_WAY or name.startswith(INSIDE)
             moves[node] |= any(moves[a] for a in self.graph.arguments(node))
         needed = {a for node in order if moves[node] for a in self.graph.arguments(node)} | set(wanted)
         self.still = [n for n in order if n in needed and not moves[n] and self.graph.arguments(n)]

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from cohort import library
 from cohort.dosing.records import Events
 from cohort.engine import Numerics, solve
-from cohort.engine.program import Graph, ProgramError, dynamics, traced
+from cohort.engine.graph import Graph
+from cohort.engine.program import ProgramError, dynamics, traced
 from cohort.model import Model
 
 ROOT = Path(__file__).resolve().parents[2]

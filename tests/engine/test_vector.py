@@ -14,7 +14,8 @@ import pytest
 from llvmlite import ir
 
 from cohort.engine import machine
-from cohort.engine.program import FUNCTIONS, Graph, traced
+from cohort.engine.graph import FUNCTIONS, Graph
+from cohort.engine.program import traced
 from cohort.engine.vector import DOUBLE, I64, Vector, emit
 
 WIDTHS = (4, 8, 16)

@@ -10,7 +10,7 @@ from cohort.engine.native import steps
 from cohort.engine.native.writer import I32, Writer, integer
 from cohort.engine.vector import DOUBLE
 
-REPEAT = 10  # an action of this back end's own: as many doses so far apart, in closed form
+REPEAT = schedule.PASS + 1  # an action of this back end's own: as many doses so far apart, in closed form
 TOGETHER = (schedule.OBSERVE, schedule.ADD, schedule.RATE, schedule.RESET, schedule.PASS, REPEAT)
 
 

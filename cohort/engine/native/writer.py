@@ -8,9 +8,9 @@ from typing import Any
 
 from llvmlite import ir
 
+from cohort.engine.graph import TRUTHS
 from cohort.engine.linear import Linear
-from cohort.engine.problem import Parts, Problem, parts
-from cohort.engine.program import TRUTHS
+from cohort.engine.problem import INSIDE, ON_THE_WAY, Parts, Problem, parts
 from cohort.engine.vector import DOUBLE, I64, Vector, emit
 
 I1, I32, VOID = ir.IntType(1), ir.IntType(32), ir.VoidType()
@@ -52,9 +52,6 @@ class Layout:
     linear: Linear | None
 
 
-INSIDE = ("y.", "k.", "r.", "seen.", "z.", "m.", "cycle.", "sum.", "a.", "e.")
-
-
 def layout(problem: Problem, made: Parts, width: int) -> Layout:
     d, g, closed = made.dynamics, made.dynamics.graph, made.linear
     wanted = [*d.initial, *d.rates, *d.observe, *made.arrives]
@@ -74,9 +71,9 @@ def layout(problem: Problem, made: Parts, width: int) -> Layout:
         wanted += [*made.orders.memory, *made.orders.doses.values(), *made.orders.rates.values()]
     order = g.reached(wanted)
     named = {node: g.name(node) for node in order}
-    theta = {
-        name for name in named.values() if name and name not in ("t", "h", "dt") and not name.startswith(INSIDE)
-    } | set(problem.inputs)
+    theta = {name for name in named.values() if name and name not in ON_THE_WAY and not name.startswith(INSIDE)} | set(
+        problem.inputs
+    )
     constant: set[int] = set()  # nodes that depend on the subject alone
     for node in order:
         op, *args = g.nodes[node]
