@@ -39,7 +39,7 @@ if typing.TYPE_CHECKING:
     from cohort.pharmacometrics.scan import scan
     from cohort.pharmacometrics.sensitivity import dgsm, sobol
     from cohort.pharmacometrics.vpc import vpc
-    from cohort.population import sample_population
+    from cohort.enrolment import sample_population
     from cohort.results import open_results
     from cohort.simulation import simulate
     from cohort.study import Study, read_study
@@ -58,7 +58,7 @@ _ROOMS = {
     "sobol": "cohort.pharmacometrics.sensitivity",
     "vpc": "cohort.pharmacometrics.vpc",
     "load_model": "cohort.library",
-    "sample_population": "cohort.population",
+    "sample_population": "cohort.enrolment",
     "open_results": "cohort.results",
     "simulate": "cohort.simulation",
     "Study": "cohort.study",

@@ -91,8 +91,8 @@ def check(target: Annotated[Path, typer.Argument(help="a study file (.yaml) or a
 def population(study: StudyFile) -> None:
     """Make the virtual people and screen them against the criteria."""
     with refusals("making virtual people"):
-        from cohort.population import sample_population
-        from cohort.record import canonical
+        from cohort.enrolment import sample_population
+        from cohort.record import canonical, plain
         from cohort.store import write_table, write_text
 
         results = opened(study)
@@ -100,6 +100,8 @@ def population(study: StudyFile) -> None:
         write_table(results.population_file, screening.people)
         counts = {"screened": screening.screened, "enrolled": screening.people.height, "excluded": screening.excluded}
         write_text(results.attrition_file, canonical(counts))
+        if screening.matching:
+            write_text(results.matching_file, canonical(plain(screening.matching)))
         results.stamp("population")
         results.audit.append("population", study=results.study.name, **counts)
         say(results, f"{screening.people.height} people enrolled of {screening.screened} screened")

@@ -41,6 +41,10 @@ class Results:
     def attrition_file(self) -> Path:
         return self.folder / "attrition.json"
 
+    @property
+    def matching_file(self) -> Path:
+        return self.folder / "matching.json"
+
     @cached_property
     def calibrated(self) -> "Results":
         """Whose calibration this study's parameters come from: its own, or that of the study it names."""
@@ -83,6 +87,13 @@ class Results:
     @cached_property
     def attrition(self) -> dict[str, Any]:
         return json.loads(self._there(self.attrition_file, "population").read_text())
+
+    @cached_property
+    def matching(self) -> dict[str, Any] | None:
+        """How the people were matched to a published baseline table; None where the study names none."""
+        if self.study.population.match is None:
+            return None
+        return json.loads(self._there(self.matching_file, "population").read_text())
 
     @cached_property
     def posterior(self) -> "xr.DataTree | None":
@@ -138,6 +149,8 @@ class Results:
             "study": fingerprint(study),
             "model": digest(load(study.model, study.path.parent).text),
         }
+        if study.population.files:
+            rests["people"] = {f.as_posix(): file_digest(study.root / f) for f in study.population.files}
         if step in ("calibrate", "compare"):
             uses = {use.file: use.use for use in study.evidence.values()}
             read = [f for f, use in uses.items() if step == "compare" or use == "calibration"]

@@ -19,7 +19,7 @@ from cohort.engine import Numerics, solve
 from cohort.engine.subjects import individuals
 from cohort.library import load
 from cohort.model import Model
-from cohort.population import check_people, covariates_of
+from cohort.enrolment import check_people, covariates_of
 from cohort.posterior import parameter_draws
 from cohort.record import VERSIONED, code, digest
 from cohort.streams import streams

@@ -12,7 +12,9 @@ References
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numba
 import numpy as np
 from scipy.special import ndtri
 
@@ -20,43 +22,66 @@ MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))  # [1] Table 2
 KEY_STEPS = (np.uint64(0x9E3779B9), np.uint64(0xBB67AE85))  # [1] section 3.3: golden ratio, sqrt(3) - 1
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
+SPARE = np.uint64(12)  # of 64 random bits, 52 are kept
 
 
-def philox(counter: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Philox4x32-10. counter: (n, 4), key: (n, 2), both of 32-bit words held in uint64. Returns (n, 4)."""
-    c0, c1, c2, c3 = (counter[:, i].copy() for i in range(4))
-    k0, k1 = (key[:, i].copy() for i in range(2))
+@numba.njit(inline="always")  # a call would keep the loop around it from running on several subjects at once
+def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    """Philox4x32-10 of a counter of four words and a key of two, 32 bits each, held in uint64. Returns four words."""
     for _ in range(10):
         p0, p1 = MULTIPLIERS[0] * c0, MULTIPLIERS[1] * c2
         c0, c1, c2, c3 = (p1 >> HALF) ^ c1 ^ k0, p1 & LOW, (p0 >> HALF) ^ c3 ^ k1, p0 & LOW
         k0, k1 = (k0 + KEY_STEPS[0]) & LOW, (k1 + KEY_STEPS[1]) & LOW
-    return np.stack([c0, c1, c2, c3], axis=1)
+    return c0, c1, c2, c3
+
+
+def _compiled(function: Any) -> Any:
+    """Machine code, kept beside this file or in the user's cache; compiled anew where neither can be written."""
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:
+        return numba.njit(function)
+
+
+@_compiled
+def _fill(keys: np.ndarray, word: np.uint64, block: np.uint64, second: bool, out: np.ndarray) -> None:
+    """Fill out, (n,), with the first or the second number that block `block` of each stream, keys (4, n), has."""
+    k0, k1, c2, c3 = keys[0], keys[1], keys[2], keys[3]
+    for i in range(out.shape[0]):
+        x = philox(block, word, c2[i], c3[i], k0[i], k1[i])
+        bits = (x[2] << HALF | x[3]) if second else (x[0] << HALF | x[1])
+        out[i] = (np.float64(bits >> SPARE) + 0.5) * 2.0**-52
+
+
+def _framed(part: str) -> bytes:
+    raw = part.encode()
+    return len(raw).to_bytes(8, "big") + raw
 
 
 def _digest(*parts: str) -> bytes:
-    framed = b"".join(len(raw).to_bytes(8, "big") + raw for raw in (part.encode() for part in parts))
-    return hashlib.sha256(framed).digest()
+    return hashlib.sha256(b"".join(map(_framed, parts))).digest()
 
 
 @dataclass(frozen=True)
 class Streams:
     """The streams of n subjects for one purpose."""
 
-    keys: np.ndarray  # (n, 4) words of 32 bits in uint64: two key Philox, two enter its counter
+    keys: np.ndarray  # (4, n) words of 32 bits in uint64: two key Philox, two enter its counter
+
+    @property
+    def size(self) -> int:
+        return self.keys.shape[1]
+
+    def of(self, who: np.ndarray) -> "Streams":
+        """The streams of some of the subjects: a mask of (n,)."""
+        return Streams(np.ascontiguousarray(self.keys[:, who]))
 
     def uniform(self, name: str, size: int = 1) -> np.ndarray:
         """Returns (n, size), each strictly between 0 and 1, with 52 random bits."""
-        n = len(self.keys)
-        word = np.uint64(int.from_bytes(_digest(name)[:4], "big"))
-        blocks = []
-        for block in range((size + 1) // 2):
-            counter = np.stack(
-                [np.full(n, block, np.uint64), np.full(n, word), self.keys[:, 2], self.keys[:, 3]], axis=1
-            )
-            x = philox(counter, self.keys[:, :2])
-            bits = np.stack([x[:, 0] << HALF | x[:, 1], x[:, 2] << HALF | x[:, 3]], axis=1)
-            blocks.append(((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
-        return np.concatenate(blocks, axis=1)[:, :size] if blocks else np.empty((n, 0))
+        word, out = np.uint64(int.from_bytes(_digest(name)[:4], "big")), np.empty((size, self.size))
+        for k, row in enumerate(out):
+            _fill(self.keys, word, np.uint64(k // 2), k % 2 == 1, row)
+        return out.T
 
     def normal(self, name: str, size: int = 1) -> np.ndarray:
         """Returns (n, size) standard normals, by inversion."""
@@ -65,5 +90,11 @@ class Streams:
 
 def streams(seed: int, purpose: str, subjects: Sequence[str]) -> Streams:
     """The streams of these subjects for this purpose."""
-    digests = b"".join(_digest(str(seed), purpose, subject)[:16] for subject in subjects)
-    return Streams(np.frombuffer(digests, dtype=">u4").reshape(-1, 4).astype(np.uint64))
+    before = hashlib.sha256(_framed(str(seed)) + _framed(purpose))
+    digests = bytearray()
+    for subject in subjects:
+        own = before.copy()
+        own.update(_framed(subject))
+        digests += own.digest()[:16]
+    words = np.frombuffer(bytes(digests), dtype=">u4").reshape(-1, 4)
+    return Streams(np.ascontiguousarray(words.T.astype(np.uint64)))

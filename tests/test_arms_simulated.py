@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cohort.cli import app
 from cohort.library import load
-from cohort.population import sample_population
+from cohort.enrolment import sample_population
 from cohort.record import digest
 from cohort.simulation import simulate
 from cohort.streams import streams

@@ -11,7 +11,7 @@ import cohort
 
 PACKAGE = Path(cohort.__file__).parent
 ROOMS: list[str] = [
-    "units", "streams", "record", "store", "cluster", "model", "library", "trace", "evidence", "study", "population",
+    "units", "streams", "record", "store", "cluster", "model", "library", "trace", "evidence", "population", "study", "enrolment",
     "dosing", "engine", "trial", "posterior", "simulation", "pharmacometrics", "calibration", "comparison", "results",
     "report", "pipeline", "cli",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 from cohort import simulation as room
 from cohort.cluster import Cluster, client
 from cohort.engine import CODES
-from cohort.population import PopulationError
+from cohort.enrolment import PopulationError
 from cohort.simulation import SimulationError, check_failures, simulate
 from cohort.store import sidecar
 from cohort.trial import MEAN

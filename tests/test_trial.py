@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cohort.population import sample_population
+from cohort.enrolment import sample_population
 from cohort.simulation import simulate
 from cohort.trial import MEAN, TrialError, allocate, analysis_set, lost_after
 

@@ -9,14 +9,19 @@ from cohort.library import load
 from cohort.record import code, digest
 from cohort.report import tables
 from cohort.report.figures.borrowing import borrowing, row_label
+from cohort.report.figures.causal import causal
+from cohort.report.figures.closure import closure
 from cohort.report.figures.dose_response import dose_response
+from cohort.report.figures.genotypes import genotypes
 from cohort.report.figures.learning import fit_of_arms, learning, ranks
+from cohort.report.figures.love import love
 from cohort.report.figures.population import population
+from cohort.report.figures.ribbons import ribbons
 from cohort.report.figures.style import arm_label
 from cohort.report.figures.time_course import time_course
 from cohort.results import Results
 from cohort.simulation import numerics
-from cohort.study import COLUMNS, fingerprint
+from cohort.study import fingerprint, source_of, unit_of
 
 
 def figures(results: Results) -> dict[str, str]:
@@ -24,7 +29,15 @@ def figures(results: Results) -> dict[str, str]:
     study, summary = results.study, results.summary
     model = load(study.model, study.path.parent)
     continuous = [n for n, e in study.endpoints.items() if e.kind == "course" and not model.endpoints[n].binary]
-    drawn = {"population": population(study, results.population, _units(results))}
+    drawn = {
+        "population": population(study, results.population, _units(results)),
+        "ribbons": ribbons(results.population, study.population.source),
+        "closure": closure(results.population),
+        "genotypes": genotypes(results.population),
+        "causal": causal(source_of(study).chain),
+    }
+    if results.matching:
+        drawn["love"] = love(results.matching["rows"])
     for endpoint in continuous[:1]:
         rows = [row for row in summary.get("arms", []) if row["endpoint"] == endpoint]
         unit = model.endpoints[endpoint].unit
@@ -43,10 +56,14 @@ def figures(results: Results) -> dict[str, str]:
 
 
 def _units(results: Results) -> dict[str, str]:
-    """Of each continuous column of the population."""
-    covariates = load(results.study.model, results.study.path.parent).covariates.fields()
-    units = {c: u for c, u in COLUMNS.items() if isinstance(u, str)}
-    return units | {n: m["unit"] for n, m in covariates.items() if not m["levels"]}
+    """Of each quantity of the people that the study has to do with: size, covariates, criteria."""
+    study = results.study
+    model = load(study.model, study.path.parent)
+    concerned = ["age", "height", "weight", "bmi", *model.covariates.fields(), *study.population.covariates]
+    concerned += [criterion.column for criterion in study.population.eligibility]
+    numbers = [n for n in dict.fromkeys(concerned) if n in results.population and results.population[n].dtype.is_numeric()]
+    source = source_of(study)
+    return {name: unit_of(source, model, name) for name in numbers}
 
 
 def report(results: Results, drawn: dict[str, str]) -> str:
@@ -67,15 +84,15 @@ def report(results: Results, drawn: dict[str, str]) -> str:
         own=own,
         verdicts=tables.verdicts(study, summary),
         criteria=tables.attrition(study, results.attrition),
-        people=tables.people(results.population, _units(results)),
+        people=tables.people(results.population, _units(results), list(model.covariates.fields())),
         failures=tables.failures(results.visits, len(study.visits), CODES),
         parameters=tables.model_parameters(model, calibration),
         outcomes=summary.get("outcomes", []),
         evidence_notes=tables.evidence_notes(summary),
         sensitivity=results.sensitivity if own else None,
-        outside=int(results.population["age_outside_source"].sum())
-        if "age_outside_source" in results.population
-        else 0,
+        outside=int((results.population["age_outside_source"] == "yes").sum()),
+        source=source_of(study),
+        matching=results.matching,
         record={
             "study": fingerprint(study),
             "model": digest(model.text),

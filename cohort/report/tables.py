@@ -53,16 +53,17 @@ def attrition(study: Study, counts: dict[str, Any]) -> list[tuple[Criterion, int
     return [(c, counts["excluded"].get(str(c), 0)) for c in study.population.eligibility]
 
 
-def people(table: pl.DataFrame, units: dict[str, str]) -> list[dict[str, Any]]:
-    """Mean, SD and quantiles of quantities; shares of categories."""
+def people(table: pl.DataFrame, units: dict[str, str], covariates: list[str]) -> list[dict[str, Any]]:
+    """Mean, SD and quantiles of quantities, by `units`; shares of sex, ancestry and the categories among `covariates`."""
     rows: list[dict[str, Any]] = []
+    shown = {"sex", "ancestry", *covariates}
     for name in table.columns:
         column = table[name]
         if name in units:
             quantiles = [float(column.quantile(q) or 0.0) for q in (0.05, 0.5, 0.95)]
             mean, sd = float(column.mean()), float(column.std())  # type: ignore[arg-type]
             rows.append({"name": name, "unit": units[name], "mean": mean, "sd": sd, "quantiles": quantiles})
-        elif column.dtype == pl.String and name != "subject":
+        elif column.dtype == pl.String and name in shown:
             shares = column.value_counts(normalize=True, sort=True)
             rows.append({"name": name, "shares": list(shares.iter_rows())})
     return rows

@@ -1,12 +1,11 @@
 """The protocol: one YAML file to one frozen, typed object, or every reason why not."""
 
-from cohort.study.checks import COLUMNS
 from cohort.study.grammar import Criterion, Prior
+from cohort.study.people import source_of, unit_of
 from cohort.study.protocol import Arm, Regimen, Share, Spread, Study
 from cohort.study.reader import Problem, StudyError, fingerprint, read_study
 
 __all__ = [
-    "COLUMNS",
     "Arm",
     "Criterion",
     "Prior",
@@ -18,4 +17,6 @@ __all__ = [
     "StudyError",
     "fingerprint",
     "read_study",
+    "source_of",
+    "unit_of",
 ]

@@ -13,18 +13,12 @@ from typing import Any
 from cohort import evidence, units
 from cohort.library import ModelError, load
 from cohort.model import Model
+from cohort.population.causal import Column
+from cohort.population.matching import MatchingError, read_targets
 from cohort.study.grammar import Prior
+from cohort.study.people import people_of
 from cohort.study.protocol import Share, Spread
 from cohort.study.source import Place, Source, read
-
-# What every source of virtual people gives, with its unit; categories have levels instead.
-COLUMNS: dict[str, str | tuple[str, ...]] = {
-    "sex": ("male", "female"),
-    "age": "y",
-    "height": "cm",
-    "weight": "kg",
-    "bmi": "kg/m**2",
-}
 
 # Between what a person lies, in the units above; a model's own `plausible` may be narrower.
 LIVING = {"age": (0.0, 120.0), "height": (50.0, 250.0), "weight": (2.0, 500.0), "bmi": (8.0, 150.0)}
@@ -32,10 +26,19 @@ LIVING = {"age": (0.0, 120.0), "height": (50.0, 250.0), "weight": (2.0, 500.0), 
 Found = tuple[Place, str]
 
 
-def columns(model: Model | None) -> dict[str, str | tuple[str, ...]]:
+def columns(people: Mapping[str, Column], model: Model | None) -> dict[str, str | tuple[str, ...]]:
     """Unit, or levels, of each column a virtual person has: the source's and the model's covariates."""
     covariates = model.covariates.fields() if model else {}
-    return COLUMNS | {name: m["levels"] or m["unit"] for name, m in covariates.items() if name not in COLUMNS}
+    return {n: c.levels or c.unit for n, c in people.items()} | {
+        name: m["levels"] or m["unit"] for name, m in covariates.items() if name not in people
+    }
+
+
+# Nothing beside a source: whose columns are known when what stands beside it is wrong.
+BARE = {"source": "us", "conditions": [], "compound": None, "people": None, "abundances": None}
+
+# What a trial may say of its own people beside sex and age: no other column follows from it by an identity.
+REPLACEABLE = {"haematocrit", "albumin", "aag"}
 
 
 def check(
@@ -49,10 +52,18 @@ def check(
             model = load(sections["model"], path.parent)
         except ModelError as e:
             found.append((("model",), str(e)))
-    if model:
-        found += _covariates(model)
     if "population" in sections:
-        found += _population(sections["population"], model)
+        people: Mapping[str, Column] = {}
+        try:
+            people = people_of(sections["population"], root).columns
+        except ValueError as e:
+            found += [(("population",), line) for line in str(e).splitlines()]
+            people = people_of(sections["population"].model_copy(update=BARE), root).columns
+        if model:
+            found += _covariates(model, people)
+        found += _population(sections["population"], people, model)
+        found += _match(sections["population"], people, root)
+        found += _pregnant(sections["population"])
     if "arms" in sections:
         found += _arms(sections["arms"], source, model)
         found += _visits(sections)
@@ -78,11 +89,16 @@ def _measures(found: str, wanted: str) -> bool:
     return True
 
 
-def _covariates(model: Model) -> Iterator[Found]:
+def _covariates(model: Model, people: Mapping[str, Column]) -> Iterator[Found]:
+    """Covariates of the model that people have otherwise."""
     for name, meta in model.covariates.fields().items():
-        given = COLUMNS.get(name)
-        if isinstance(given, str) and meta["unit"] != given:
-            yield ("model",), f"its covariate {name} is in {meta['unit']}, but people come in {given}; declare it so"
+        if (column := people.get(name)) is None:
+            continue
+        if (meta["levels"] or ()) != column.levels:
+            levels = f"the levels {', '.join(column.levels)}" if column.levels else f"the unit {column.unit}"
+            yield ("model",), f"its covariate {name} has other levels than people have; {levels}: declare it so"
+        elif not column.levels and meta["unit"] != column.unit:
+            yield ("model",), f"its covariate {name} is in {meta['unit']}, but people come in {column.unit}; declare it so"
 
 
 def _plausible(name: str, model: Model | None) -> tuple[float, float]:
@@ -92,13 +108,17 @@ def _plausible(name: str, model: Model | None) -> tuple[float, float]:
     return max(low, own[0]), min(high, own[1])
 
 
-def _population(population: Any, model: Model | None) -> Iterator[Found]:
-    known = columns(model)
-    given = {"female", "age"} | {c for c in known if c not in COLUMNS}
+def _population(population: Any, people: Mapping[str, Column], model: Model | None) -> Iterator[Found]:
+    known = columns(people, model)
+    own = {c for c in known if c not in people}
+    given = {"female", "age"} | own | REPLACEABLE | {n for n, c in people.items() if c.levels == ("no", "yes")}
     for name, distribution in population.covariates.items():
         place: Place = ("population", "covariates", name)
         if model and name not in given:
-            yield place, f"neither the source nor the model has it; {_near(name, sorted(given))}"
+            if name in people:
+                yield place, "hangs together with other columns of the source; match it, or write it as a criterion"
+            else:
+                yield place, f"neither the source nor the model has it; {_near(name, sorted(given))}"
             continue
         levels_or_unit = ("male", "female") if name == "female" else known.get(name)
         if isinstance(levels_or_unit, tuple) and isinstance(distribution, Spread):
@@ -123,10 +143,36 @@ def _population(population: Any, model: Model | None) -> Iterator[Found]:
                     within = f"{low:g} to {high:g} {levels_or_unit}"
                     yield (*place, key), f"'{value}' is no plausible mean; write one within {within}"
     if model:
-        for name in sorted(given - {"female", "age"} - set(population.covariates)):
+        for name in sorted(own - set(population.covariates)):
             unit = known[name] if isinstance(known[name], str) else "yes or no"
             yield ("population", "covariates"), f"the model needs '{name}' ({unit}) and the source lacks it; add it"
     yield from _eligibility(population, known, model)
+
+
+def _match(population: Any, people: Mapping[str, Column], root: Path) -> Iterator[Found]:
+    if population.match is None:
+        return
+    place: Place = ("population", "match", "table")
+    file = root / population.match.table
+    if not file.is_file():
+        yield place, f"there is no file '{population.match.table}'; write a path below the project's root"
+        return
+    try:
+        read_targets(file, people, population.eligibility)
+    except MatchingError as e:
+        yield from ((place, line) for line in str(e).splitlines())
+
+
+def _pregnant(population: Any) -> Iterator[Found]:
+    """Pregnancy where men are drawn."""
+    women = getattr(population.covariates.get("female"), "fraction", None) == 1
+    women |= any(c.column == "sex" and c.bounds[0][1] == "female" for c in population.eligibility)
+    for i, condition in enumerate(population.conditions):
+        if condition.partition("=")[0].strip() == "pregnancy" and not women:
+            yield (
+                ("population", "conditions", i),
+                "men are drawn as well; add the criterion sex == female, or female: {fraction: 1, ...}",
+            )
 
 
 def _eligibility(population: Any, known: Mapping[str, Any], model: Model | None) -> Iterator[Found]:

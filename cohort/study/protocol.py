@@ -69,6 +69,7 @@ Time = Annotated[Quantity, BeforeValidator(_quantity("time")), AfterValidator(_n
 Mass = Annotated[Quantity, BeforeValidator(_quantity("mass")), AfterValidator(_positive), text]
 PositiveQuantity = Annotated[Quantity, BeforeValidator(_any_quantity), AfterValidator(_positive), text]
 AnyQuantity = Annotated[Quantity, BeforeValidator(_any_quantity), text]
+File = Annotated[Path, BeforeValidator(_relative), PlainSerializer(lambda p: p.as_posix(), return_type=str)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Words = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -101,11 +102,33 @@ def _kind(value: Any) -> str:
 Distribution = Annotated[Annotated[Share, Tag("share")] | Annotated[Spread, Tag("spread")], Discriminator(_kind)]
 
 
+class Match(Section):
+    """A published baseline table that the enrolled people shall have: a file of it, how many eligible candidates the
+    pool has for each who is enrolled, and whether its figures' own sampling error is respected (`soft`)."""
+
+    table: File
+    pool: Annotated[int, Field(ge=2)] = 20
+    soft: bool = False
+
+
 class Population(Section):
-    source: Literal["us", "japan"]
+    """`source`: where people come from; of `resample`, `people` is the file. `conditions`: what they all have."""
+
+    source: Literal["us", "europe", "japan", "us_children", "german_children", "who_children", "resample"]
     size: Annotated[int, Field(gt=0)]
-    covariates: dict[str, Distribution]
-    eligibility: list[Annotated[Criterion, BeforeValidator(criterion), text]]
+    covariates: dict[str, Distribution] = {}
+    eligibility: list[Annotated[Criterion, BeforeValidator(criterion), text]] = []
+    people: Annotated[File | None, Field(exclude_if=_absent)] = None
+    conditions: Annotated[list[str], Field(exclude_if=_absent)] = []
+    compound: Annotated[File | None, Field(exclude_if=_absent)] = None
+    abundances: Annotated[str | None, Field(exclude_if=_absent)] = None
+    match: Annotated[Match | None, Field(exclude_if=_absent)] = None
+
+    @property
+    def files(self) -> list[Path]:
+        """Files that it names: people, compound, baseline table."""
+        named = (self.people, self.compound, self.match and self.match.table)
+        return [file for file in named if file is not None]
 
 
 class Regimen(Section):
@@ -221,7 +244,7 @@ class EndpointPlan(Section):
 
 
 class EvidenceUse(Section):
-    file: Annotated[Path, BeforeValidator(_relative), PlainSerializer(lambda p: p.as_posix(), return_type=str)]
+    file: File
     use: Literal["calibration", "validation"]
     estimand: Words = "as published"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cohort.calibration import calibrate
-from cohort.population import sample_population
+from cohort.enrolment import sample_population
 from cohort.posterior import flat
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -255,7 +255,7 @@ WRONG = {
     "unknown source of people": (
         ("source: us ", "source: uk "),
         "population.source",
-        "found 'uk'; write 'us' or 'japan'",
+        "found 'uk'; write 'us', 'europe', 'japan'",
     ),
     "unknown model": (("model: evolocumab", "model: evolocumap"), "model", "no model 'evolocumap'; the library has: "),
     "evidence that is not there": (

@@ -1,0 +1,127 @@
+"""People from a user's own file, CSV or Parquet: each virtual person is one of its rows, drawn evenly.
+
+Columns that the file lacks are made from those it has, by the equations of US adults.
+"""
+
+import difflib
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+
+from cohort.population.causal import Column
+
+REQUIRED = ("sex", "age", "height", "weight", "ancestry")
+MOST_LEVELS = 50  # of a category
+SHOWN = 20  # cells of one column that are named one by one
+
+
+class PeopleError(ValueError):
+    """A file of people that is not one; the message names row and column of everything wrong."""
+
+
+def _table(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The file as it stands, ids as text; and the unit of each column that says one."""
+    if not path.is_file():
+        raise PeopleError(f"{path}: no such file; write the path of a .csv or .parquet file of people")
+    try:
+        if path.suffix == ".parquet":
+            fields = pq.read_schema(path)
+            told = {f.name: (f.metadata or {}).get(b"unit", b"").decode() for f in fields}
+            return pl.read_parquet(path), told
+        if path.suffix == ".csv":
+            return pl.read_csv(path, schema_overrides={"subject": pl.String}, infer_schema_length=None), {}
+    except (pl.exceptions.PolarsError, OSError, ValueError) as e:
+        raise PeopleError(f"{path}: cannot be read: {e}") from None
+    raise PeopleError(f"{path}: write people as .csv or .parquet, not {path.suffix or 'without an ending'}")
+
+
+def read_people(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, np.ndarray], dict[str, Column]]:
+    """What a file says of its people: (rows,) by column, categories by the index of their level; and the columns that
+    no source has. columns: of the source whose equations fill in what is missing, in whose units the
+    file is taken to be. Errors: PeopleError with everything that is wrong."""
+    frame, units = _table(path)
+    wrong: list[str] = []
+    for name in ("subject", *REQUIRED):
+        if name not in frame.columns:
+            near = difflib.get_close_matches(name, frame.columns, 1)
+            wrong.append(f"column '{name}' is missing; add it" + (f", or rename '{near[0]}'" if near else ""))
+    if frame.height == 0:
+        wrong.append("there are no rows; give at least one person")
+    if wrong:
+        raise PeopleError("\n".join(f"{path}: {line}" for line in wrong))
+    wrong += _ids(frame["subject"])
+    rows, extra = {}, {}
+    for name in frame.columns:
+        if name == "subject":
+            continue
+        column, series = columns.get(name), frame[name]
+        if column and column.levels:
+            index = {level: i for i, level in enumerate(column.levels)}
+            values = series.cast(pl.String).to_list()
+            wrong += _cells(name, values, [v not in index for v in values], f"write one of {', '.join(column.levels)}")
+            rows[name] = np.array([index.get(v, 0) for v in values], np.intp)
+        elif series.dtype.is_numeric():
+            unit = units.get(name) or (column.unit if column else "")
+            if column and unit != column.unit:
+                wrong.append(f"column '{name}' is in {unit}; write it in {column.unit}")
+            bad = (series.is_null() | ~series.cast(pl.Float64).is_finite().fill_null(False)).to_list()
+            wrong += _cells(name, series.to_list(), bad, f"write a number{' in ' + unit if unit not in ('', '1') else ''}")
+            rows[name] = series.cast(pl.Float64).to_numpy()
+            if column is None:
+                extra[name] = Column(unit, "as the file has it", path.name)
+        elif column:
+            wrong.append(f"column '{name}' holds text; write numbers in {column.unit}")
+        else:
+            texts = series.cast(pl.String)
+            bad = texts.is_null().to_list()
+            wrong += _cells(name, texts.to_list(), bad, "write a category")
+            levels = tuple(sorted(set(texts.drop_nulls())))
+            if len(levels) > MOST_LEVELS:
+                wrong.append(f"column '{name}' has {len(levels)} different texts, which is no category; leave it out")
+            rows[name] = np.array([levels.index(v) if v is not None else 0 for v in texts.to_list()], np.intp)
+            extra[name] = Column("1", "as the file has it", path.name, levels)
+    if not wrong:
+        wrong += _impossible(frame, rows)
+    if wrong:
+        raise PeopleError("\n".join(f"{path}: {line}" for line in wrong))
+    rows["bmi"] = rows["weight"] / (rows["height"] / 100) ** 2
+    return rows, extra
+
+
+def _cells(name: str, values: list, bad: list[bool], want: str) -> list[str]:
+    found = [i for i, b in enumerate(bad) if b]
+    lines = [f"row {i + 1}, column '{name}': {values[i]!r}; {want}" for i in found[:SHOWN]]
+    return lines + ([f"column '{name}': {len(found) - SHOWN} rows more"] if len(found) > SHOWN else [])
+
+
+def _ids(subjects: pl.Series) -> list[str]:
+    if subjects.dtype != pl.String:
+        return ["column 'subject': ids are text, so that 0012 stays 0012; write them as strings"]
+    ids = subjects.to_list()
+    odd = [not s or s != unicodedata.normalize("NFC", s).strip() for s in ids]
+    wrong = _cells("subject", ids, odd, "write an id without surrounding space, in Unicode's NFC")
+    first: dict[str, int] = {}
+    for row, s in enumerate(ids, 1):
+        if s and first.setdefault(s, row) != row:
+            wrong.append(f"row {row}, column 'subject': {s!r} stands already on row {first[s]}; keep one")
+    return wrong
+
+
+def _impossible(frame: pl.DataFrame, rows: Mapping[str, np.ndarray]) -> list[str]:
+    """Cells that contradict each other."""
+    wrong = []
+    for name in ("age", "height", "weight"):
+        low = -1e-9 if name == "age" else 1e-9
+        wrong += _cells(name, rows[name].tolist(), (rows[name] < low).tolist(), "write one above 0")
+    if "bmi" in rows and not wrong:
+        bmi = rows["weight"] / (rows["height"] / 100) ** 2
+        off = np.abs(rows["bmi"] / bmi - 1) > 0.02
+        wrong += _cells("bmi", rows["bmi"].tolist(), off.tolist(), "it does not follow from height and weight; mend one")
+    if "pregnant" in frame.columns:
+        men = (frame["sex"] == "male") & frame["pregnant"].cast(pl.String).is_in(["yes", "true", "1"])
+        wrong += _cells("pregnant", frame["pregnant"].to_list(), men.to_list(), "a man is not; mend sex or pregnant")
+    return wrong

@@ -1,0 +1,143 @@
+"""Where virtual people come from: each source is a chain of steps, with the ages it has evidence for."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from cohort.population import body, children, circulation, enzymes, genes, lifestyle, plasma, reference_adults, table, us
+from cohort.population.causal import Chain, Column, Columns, Step
+from cohort.population.conditions import check_stack, read_condition, with_conditions
+from cohort.population.partition import compound_steps, read_compound
+from cohort.population.resample import read_people
+from cohort.streams import Streams, streams
+
+BLOCK = 8192  # people made at a time: their columns stay in the processor's cache
+
+# Between latents. Kidneys of people with a high creatinine are smaller: by how much, unverified.
+ANYONE = {**enzymes.CORRELATIONS, **lifestyle.CORRELATIONS, ("kidney", "mass_kidney"): -0.3}
+
+
+class SourceError(ValueError):
+    """A source of people that is not known; the message names those that are."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """`ages`: y, the first included, the last not. `inverses`: for a column, its latent from the columns before it.
+    `rows`: people of a file, (rows,) by column, of whom each virtual person is one; `extra`: columns of it that no
+    step makes. `unfit(x)`: who, by sex and age, cannot have the conditions, by reason."""
+
+    name: str
+    about: str
+    chain: Chain
+    ages: tuple[float, float]
+    inverses: Mapping[str, Callable[[Columns], np.ndarray]] = field(default_factory=dict)
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extra: Mapping[str, Column] = field(default_factory=dict)
+    unfit: Callable[[Columns], Mapping[str, np.ndarray]] = lambda x: {}
+
+    @functools.cached_property
+    def columns(self) -> dict[str, Column]:
+        return {**self.chain.columns, **self.extra}
+
+    def given(self, own: Streams) -> dict[str, np.ndarray]:
+        """What the file says of these people; nothing without one."""
+        if not self.rows:
+            return {}
+        size = len(self.rows["age"])
+        row = np.minimum((own.uniform("row")[:, 0] * size).astype(np.intp), size - 1)
+        return {name: values[row] for name, values in self.rows.items()} | {"row": row + 1.0}
+
+    def people(self, own: Streams, given: Columns | None = None) -> dict[str, np.ndarray]:
+        """Every column of the people whose streams these are, (n,) each. given: columns known from elsewhere."""
+        made = self.chain.people(lambda name: own.normal(name)[:, 0], {**self.given(own), **(given or {})})
+        return {name: made[name] for name in self.columns}
+
+    def refused(self, own: Streams, given: Columns | None = None) -> np.ndarray:
+        """Why someone cannot have the conditions, (n,) texts; empty for those who can."""
+        who = self.chain.upto("sex", "age").people(
+            lambda name: own.normal(name)[:, 0], {**self.given(own), **(given or {})}
+        )
+        reasons = np.full(own.size, "", dtype=object)
+        for reason, unfit in self.unfit(who).items():
+            reasons[unfit] = reason
+        return reasons
+
+    def tables(self, seed: int, size: int) -> Iterator[pa.Table]:
+        """The first `size` people of this seed, in blocks of BLOCK."""
+        for first in range(0, size, BLOCK):
+            subjects = names(first, min(BLOCK, size - first))
+            yield table.table(subjects, self.people(streams(seed, "population", subjects)), self.columns)
+
+
+def names(after: int, n: int) -> list[str]:
+    """Ids of n candidates, counted from 1."""
+    return [f"{i:07d}" for i in range(after + 1, after + 1 + n)]
+
+
+ADULTS = (*body.STEPS, *circulation.STEPS, *plasma.STEPS)
+NAMES = ("us", "europe", "japan", "us_children", "german_children", "who_children", "resample")
+
+
+@functools.cache
+def _base(name: str, abundances: str) -> Source:
+    def chain(steps: Sequence[Step], region: str, correlations: Mapping[tuple[str, str], float]) -> Chain:
+        rest = (*lifestyle.lifestyle_steps(region), *genes.STEPS, *enzymes.abundance_steps(abundances))
+        return Chain((*steps, *rest), {**correlations, **ANYONE})
+
+    match name:
+        case "us" | "resample":
+            told = "adults of the United States: NHANES 2013-2018"
+            made = chain((*us.STEPS, *ADULTS), "us", us.CORRELATIONS)
+            return Source("us", told, made, us.AGES, us.INVERSES)
+        case "europe" | "japan":
+            reference = {"europe": reference_adults.EUROPE, "japan": reference_adults.JAPAN}[name]
+            made = chain((*reference_adults.steps(reference), *ADULTS), name, us.CORRELATIONS)
+            inverses = reference_adults.inverses(reference)
+            return Source(name, f"adults: {reference.source}", made, reference_adults.AGES, inverses)
+        case "us_children" | "german_children" | "who_children":
+            growth = {"us_children": children.US, "german_children": children.GERMAN, "who_children": children.WHO}[name]
+            steps = children.who_children() if name == "who_children" else children.steps(growth)
+            made = chain(steps, "europe" if name == "german_children" else "us", children.CORRELATIONS)
+            return Source(name, f"children: {growth.source}", made, growth.ages, children.INVERSES[name])
+    raise SourceError(f"{name!r} is no source of people; write one of {', '.join(NAMES)}")
+
+
+def source(
+    name: str,
+    *,
+    conditions: Sequence[str] = (),
+    compound: Path | None = None,
+    people: Path | None = None,
+    abundances: str = enzymes.DEFAULT,
+) -> Source:
+    """The source of this name. conditions: texts such as "ckd=4", which everyone has; compound: a file of a drug, whose
+    partition coefficients everyone gets; people: the file of `resample`; abundances: a set of enzymes.
+
+    Errors: SourceError, ConditionError, CompoundError, PeopleError with everything wrong of each."""
+    made = _base(name, abundances)
+    if (name == "resample") != (people is not None):
+        raise SourceError("people: the source resample takes the people of a file; write both, or neither")
+    if people is not None:
+        rows, extra = read_people(people, made.columns)
+        row = Column("1", "row of the file, counted from 1", people.name)
+        told = f"{len(rows['age'])} people of {people.name}; what it lacks: {made.about}"
+        made = replace(made, name=name, about=told, rows=rows, extra={**extra, "row": row}, inverses={})
+    stack = [read_condition(text) for text in conditions]
+    check_stack(stack)
+    if stack:
+        chosen = [condition for condition, _ in stack]
+        made = replace(
+            made,
+            chain=with_conditions(made.chain, stack),
+            inverses={},
+            unfit=lambda x: {f"{c.name}: {why}": who for c in chosen for why, who in c.unfit(x).items()},
+        )
+    if compound is not None:
+        drug = compound_steps(read_compound(compound))
+        made = replace(made, chain=Chain((*made.chain.steps, *drug), made.chain.correlations))
+    return made
