@@ -13,6 +13,7 @@ if typing.TYPE_CHECKING:
     from cohort.dosing.records import Events
     from cohort.dosing.table import read_events
     from cohort.engine import Numerics, solve
+    from cohort.enrolment import sample_population
     from cohort.library import load as load_model
     from cohort.model import (
         Decision,
@@ -39,7 +40,6 @@ if typing.TYPE_CHECKING:
     from cohort.pharmacometrics.scan import scan
     from cohort.pharmacometrics.sensitivity import dgsm, sobol
     from cohort.pharmacometrics.vpc import vpc
-    from cohort.enrolment import sample_population
     from cohort.results import open_results
     from cohort.simulation import simulate
     from cohort.study import Study, read_study

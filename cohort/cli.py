@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cohort.population.sources import Source
     from cohort.results import Results
 
 app = typer.Typer(
@@ -88,8 +91,85 @@ def check(target: Annotated[Path, typer.Argument(help="a study file (.yaml) or a
 
 
 @app.command()
-def population(study: StudyFile) -> None:
-    """Make the virtual people and screen them against the criteria."""
+def population(
+    study: Annotated[Path | None, typer.Argument(help="a study file; without one, --source, --size and -o")] = None,
+    source: Annotated[str | None, typer.Option(help="us, europe, japan, us_children, …, or resample")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="how many people")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="another seed, other people")] = 1,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .parquet file")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="such as ckd=4; may be repeated")] = None,
+    criterion: Annotated[list[str] | None, typer.Option(help="such as '18 y <= age <= 65 y'; may be repeated")] = None,
+    match: Annotated[Path | None, typer.Option(help="a published baseline table, CSV")] = None,
+    people: Annotated[Path | None, typer.Option(help="the people of resample, CSV or Parquet")] = None,
+    compound: Annotated[Path | None, typer.Option(help="a drug, YAML: its partition coefficients")] = None,
+    abundances: Annotated[str | None, typer.Option(help="a set of enzyme abundances")] = None,
+) -> None:
+    """Make virtual people: those of a study, screened against its criteria, or any number of a source."""
+    alone = (source, size, output)
+    if (study is None) == all(option is None for option in alone) or (study is None and None in alone):
+        message = "name a study file, or --source, --size and -o FILE; not both"
+        console.print(f"cohort population: {message}", style="red", markup=False)
+        raise typer.Exit(2)
+    if study is not None:
+        _enrol(study)
+        return
+    assert source is not None
+    assert size is not None
+    assert output is not None
+    with refusals():
+        from cohort.population.enzymes import DEFAULT
+        from cohort.population.sources import source as named
+
+        chosen = named(
+            source,
+            conditions=tuple(condition or ()),
+            compound=compound,
+            people=people,
+            abundances=abundances or DEFAULT,
+        )
+        _write_people(chosen, size, seed, output, criterion or [], match)
+
+
+def _write_people(
+    source: "Source", size: int, seed: int, output: Path, criteria: list[str], baseline: Path | None
+) -> None:
+    """As many people of a source as are asked for, streamed to a file; with criteria or a table, screened first."""
+    from cohort.population.table import schema, write
+    from cohort.store import write as whole
+
+    told = {"cohort.source": source.name, "cohort.source.about": source.about, "cohort.seed": str(seed)}
+    shape = schema(source.columns, told)
+    with bar(f"making people of {source.name}") as progress:
+        if not criteria and baseline is None and not source.conditional:
+
+            def blocks() -> Iterator["pa.Table"]:
+                done = 0
+                for block in source.tables(seed, size):
+                    yield block
+                    done += block.num_rows
+                    progress(done, size)
+
+            whole(output, lambda temporary: write(temporary, blocks(), shape))
+            turned_away: dict[str, int] = {}
+        else:
+            from cohort.enrolment import draw_people
+            from cohort.population.matching import read_targets
+            from cohort.study import criteria_of
+
+            kept = criteria_of(criteria, source.columns)
+            targets = read_targets(baseline, source.columns, kept) if baseline else None
+            made = draw_people(source, seed, size, kept, targets)
+            turned_away = made.excluded
+            rows = made.people.select("subject", *source.columns).to_arrow().cast(shape)
+            whole(output, lambda temporary: write(temporary, [rows], shape))
+            for warning in (made.matching or {}).get("warnings", []):
+                console.print(f"{baseline}: {warning}", style="yellow", markup=False, soft_wrap=True)
+    for why, n in turned_away.items():
+        print(f"turned away: {n} by {why}")
+    print(f"{size} people of {source.name}, {len(source.columns) + 1} columns, in {output}")
+
+
+def _enrol(study: Path) -> None:
     with refusals("making virtual people"):
         from cohort.enrolment import sample_population
         from cohort.record import canonical, plain
@@ -303,9 +383,18 @@ def run(
 
 
 @app.command()
-def show(names: Annotated[list[str] | None, typer.Argument(help="names of studies; all if none")] = None) -> None:
-    """Print what was predicted and observed, arm by arm."""
+def show(
+    names: Annotated[list[str] | None, typer.Argument(help="names of studies, all if none; or: population")] = None,
+    source: Annotated[str, typer.Option(help="of population: whose causal graph")] = "us",
+) -> None:
+    """Print what was predicted and observed, arm by arm; of `population`, from what each column of a person is made."""
     with refusals():
+        if names == ["population"]:
+            from cohort.population.sources import source as named
+            from cohort.report.chain import print_chain
+
+            print_chain(named(source))
+            return
         from cohort.report.terminal import print_summary
         from cohort.results import open_results
 

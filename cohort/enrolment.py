@@ -1,4 +1,4 @@
-"""Who is in the study: candidates from a source of people, the trial's own covariates, its criteria and its baseline table."""
+"""Who is in the study: candidates of a source, the trial's own covariates, its criteria, its published baseline."""
 
 import math
 import unicodedata
@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from cohort.library import load
 from cohort.model import Model
-from cohort.population import matching, sources, table
+from cohort.population import matching, table
 from cohort.population.sources import Source, names
 from cohort.streams import Streams, streams
 from cohort.study import Criterion, Share, Spread, Study, source_of, unit_of
@@ -53,7 +53,7 @@ def _drawn(distribution: Share | Spread, unit: str, z: np.ndarray) -> np.ndarray
 
 
 def _given(study: Study, source: Source, own: Streams) -> dict[str, np.ndarray]:
-    """What the study says of columns that the source has: (n,) each, in the source's unit or by the index of the level."""
+    """What the study says of columns that the source has: (n,) each, in its unit or by the index of the level."""
     columns, given = source.columns, {}
     for name, distribution in study.population.covariates.items():
         column = "sex" if name == "female" else name
@@ -64,7 +64,7 @@ def _given(study: Study, source: Source, own: Streams) -> dict[str, np.ndarray]:
 
 
 def candidates(study: Study, source: Source, model: Model, subjects: list[str]) -> pl.DataFrame:
-    """The people these ids stand for, before eligibility: every column of the source, and the trial's own covariates."""
+    """The people these ids stand for, before eligibility: columns of the source, and the trial's own covariates."""
     own = streams(study.seed, "population", subjects)
     people = source.people(own, _given(study, source, own))
     frame: pl.DataFrame = pl.from_arrow(table.table(subjects, people, source.columns))  # type: ignore[assignment]
@@ -117,8 +117,8 @@ def screen(
 
 
 def sample_population(study: Study) -> Screening:
-    """Screen candidates until the cohort is full; with a baseline table, until a pool is, from which the cohort is drawn
-    by weight. Errors: PopulationError if it cannot be filled, MatchingError if the table cannot be met."""
+    """Screen candidates until the cohort is full; with a baseline table, until a pool is, from which the cohort is
+    drawn by weight. Errors: PopulationError if it cannot be filled, MatchingError if the table cannot be met."""
     model, source = load(study.model, study.path.parent), source_of(study)
     plan = study.population
 
@@ -142,6 +142,35 @@ def sample_population(study: Study) -> Screening:
     targets = matching.read_targets(study.root / plan.match.table, source.columns, plan.eligibility)
     people, told = match(pool.people, targets, plan.size, study.seed, soft=plan.match.soft)
     return Screening(people, pool.screened, pool.excluded, told)
+
+
+def draw_people(
+    source: Source,
+    seed: int,
+    size: int,
+    criteria: Sequence[Criterion],
+    targets: list[matching.Target] | None = None,
+    *,
+    pool: int = 20,
+    soft: bool = False,
+) -> Screening:
+    """People of a source without a study: who meets the criteria, with the baseline table where there is one."""
+
+    def drawn(subjects: list[str]) -> pl.DataFrame:
+        people = source.people(streams(seed, "population", subjects))
+        return pl.from_arrow(table.table(subjects, people, source.columns))  # type: ignore[return-value]
+
+    screening = screen(
+        drawn,
+        lambda subjects: source.refused(streams(seed, "population", subjects)),
+        criteria,
+        lambda column: source.columns[column].unit,
+        size * (pool if targets else 1),
+    )
+    if not targets:
+        return screening
+    people, told = match(screening.people, targets, size, seed, soft=soft)
+    return Screening(people, screening.screened, screening.excluded, told)
 
 
 def match(

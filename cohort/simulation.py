@@ -17,9 +17,9 @@ from cohort.dosing import events
 from cohort.dosing.records import Events
 from cohort.engine import Numerics, solve
 from cohort.engine.subjects import individuals
+from cohort.enrolment import check_people, covariates_of
 from cohort.library import load
 from cohort.model import Model
-from cohort.enrolment import check_people, covariates_of
 from cohort.posterior import parameter_draws
 from cohort.record import VERSIONED, code, digest
 from cohort.streams import streams

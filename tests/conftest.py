@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
+from cohort.enrolment import sample_population
 from cohort.library import load
 from cohort.model import Model, Record, Route, Scalar, category, fixed, lognormal, quantity
-from cohort.enrolment import sample_population
 from cohort.study import Study, read_study
 
 ROOT = Path(__file__).resolve().parent.parent

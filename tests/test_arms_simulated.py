@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cohort.cli import app
-from cohort.library import load
 from cohort.enrolment import sample_population
+from cohort.library import load
 from cohort.record import digest
 from cohort.simulation import simulate
 from cohort.streams import streams

@@ -148,7 +148,7 @@ def _correlations(people: pl.DataFrame, table: dict) -> list:
 
 
 def _ages(people: pl.DataFrame) -> np.ndarray:
-    """Quantiles of age (sex, ancestry, latent node), y. The survey tells the month; within it people are spread evenly."""
+    """Quantiles of age (sex, ancestry, latent node), y. Within the month that the survey tells, even."""
     first, last = (round(12 * a) for a in us.AGES)
 
     def quantiles(s: int, a: int) -> np.ndarray:

@@ -24,8 +24,8 @@ from scipy.special import ndtri
 
 from cohort.dosing import events
 from cohort.engine import solve
-from cohort.model import Model
 from cohort.enrolment import covariates_of
+from cohort.model import Model
 from cohort.simulation import numerics
 from cohort.study import Arm, Study
 from cohort.trace import dependencies

@@ -1,4 +1,4 @@
-"""Body composition and organs of adults: fat and fat-free mass, the masses of eighteen organs that close to body weight.
+"""Body composition and organs of adults: fat, fat-free mass, and eighteen organs that close to the body weight.
 
 Organ masses follow fat-free mass or body surface, not height alone, so that weight changes organs and thin people
 keep plausible ones. What the measured organs leave of the weight is muscle, bone and the rest, never fat.
@@ -136,8 +136,8 @@ def composition(x: Columns, z: Columns) -> Mapping[str, np.ndarray]:
 
 
 def adipose_tissue(weight: np.ndarray, fat_free: np.ndarray) -> np.ndarray:
-    """Mass of adipose tissue, kg: the fat that is not in other tissue [12], at 80 % lipid in lean people [1] and 85 % in
-    fat ones [11], between at a fat share of 0.25 and 0.40 (proposal)."""
+    """Mass of adipose tissue, kg: the fat that is not in other tissue [12], at 80 % lipid in lean people [1] and 85 %
+    in fat ones [11], changing between fat shares of 0.25 and 0.40 (proposal)."""
     fat = weight - fat_free
     lipid = 0.80 + 0.05 * np.clip((fat / weight - 0.25) / 0.15, 0, 1)
     return (fat - 0.04 * fat_free) / lipid
@@ -163,9 +163,7 @@ def typical_masses(sex: np.ndarray, age: np.ndarray, height: np.ndarray, bsa: np
     return mass
 
 
-def close_mass(
-    mass: Mapping[str, np.ndarray], weight: np.ndarray, fat_free: np.ndarray
-) -> dict[str, np.ndarray]:
+def close_mass(mass: Mapping[str, np.ndarray], weight: np.ndarray, fat_free: np.ndarray) -> dict[str, np.ndarray]:
     """Make organs sum to the body weight: muscle, bone and rest, in their own proportion, take what is left. Where that
     would be too little or too much to be a body, the measured organs give way. mass: kg by organ, any `conceptus` with
     them."""
@@ -192,8 +190,7 @@ def _mass_columns() -> dict[str, Column]:
     }
     about = {"rest": "all else: connective tissue, contents of the gut", "blood": "blood", "adipose": "adipose tissue"}
     return {
-        f"mass_{o}": Column("kg", about.get(o, f"{o.replace('_', ' ')}, without blood"), sources[o])
-        for o in ORGANS
+        f"mass_{o}": Column("kg", about.get(o, f"{o.replace('_', ' ')}, without blood"), sources[o]) for o in ORGANS
     }
 
 

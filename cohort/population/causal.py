@@ -110,12 +110,13 @@ class Chain:
 
     def people(self, independent: Callable[[str], np.ndarray], given: Columns | None = None) -> dict[str, np.ndarray]:
         """Every column of n people. independent: a latent's name to (n,) independent standard normals; given: columns
-        known from elsewhere, which take the place of what a step would make."""
-        z, given = self.tie(independent), given or {}
-        made: dict[str, np.ndarray] = dict(given)
+        known from elsewhere, which take the place of what the first step that makes them would."""
+        z, made = self.tie(independent), dict(given or {})
+        waiting = set(made)  # of a column made twice, what is given replaces the first: a condition may follow
         for s in self.steps:
-            if all(name in given for name in s.makes):
-                continue
-            out = s.run({c: made[c] for c in s.needs}, {d: z(d) for d in s.draws})
-            made |= {name: value for name, value in out.items() if name not in given}
+            known = waiting & set(s.makes)
+            waiting -= known
+            if len(known) < len(s.makes):
+                out = s.run({c: made[c] for c in s.needs}, {d: z(d) for d in s.draws})
+                made |= {name: value for name, value in out.items() if name not in known}
         return made

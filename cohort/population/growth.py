@@ -124,8 +124,8 @@ def _who(measure: str) -> tuple[np.ndarray, np.ndarray]:
     files = [f"lms_who_{WHO_FILES[measure]}_for_age_{who}.csv" for who in ("boys", "girls")]
     if not folder:
         raise GrowthError(
-            "the WHO growth standards are not shipped, for the WHO reserves its rights; set COHORT_DATA to a folder that has "
-            f"population/{files[0]}"
+            "the WHO growth standards are not shipped, for the WHO reserves its rights; "
+            f"set COHORT_DATA to a folder that has population/{files[0]}"
         )
     paths = [Path(folder) / "population" / file for file in files]
     if missing := [path for path in paths if not path.is_file()]:

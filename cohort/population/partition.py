@@ -110,7 +110,7 @@ class Compound(BaseModel):
     is filtered, 1 with filtration alone. `log_vo`: vegetable oil:water, from `log_p` if left out. `sources`: of each
     number, by its name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     molar_mass: Annotated[float, _number("g/mol"), Field(gt=0)]
@@ -210,7 +210,7 @@ def _poulin_theil(c: Compound, fu: Any, body: Body) -> Coefficients:
 
 
 def _berezhkovskiy(c: Compound, fu: Any, body: Body) -> Coefficients:
-    """[4]: as [3], but what water takes is unbound."""
+    """[4]: as [3], with bound drug in the water's part."""
     in_tissue, plasma = _unbound_in_tissue(fu), body["plasma"]
     return {
         k: _lipid_and_water(c, k, t, t.water / in_tissue) / _lipid_and_water(c, k, plasma, plasma.water / fu)

@@ -6,10 +6,10 @@ non-Hispanic White US adults of the same sex and age, an assumption.
 References
 ----------
 [1] KiGGS (Robert Koch Institute 2013, 2nd edition): height of Germans at 18 y and its coefficient of variation.
-[2] NAKO Health Study, Fischer et al. 2020, Bundesgesundheitsbl 63:290: 100 000 Germans of 20-75 y; the youngest are 6 cm
-    taller than the oldest; mean BMI 27 kg/m² (men) and 26 (women).
-[3] Health Survey for England 1994 (Hansard, 6 Nov 1996, col. 568): mean BMI by sex and age, whose shape is taken; raised
-    by 0.8 for men to meet [2].
+[2] NAKO Health Study, Fischer et al. 2020, Bundesgesundheitsbl 63:290: 100 000 Germans of 20-75 y; the youngest are
+    6 cm taller than the oldest; mean BMI 27 kg/m² (men) and 26 (women).
+[3] Health Survey for England 1994 (Hansard, 6 Nov 1996, col. 568): mean BMI by sex and age, whose shape is taken;
+    raised by 0.8 for men to meet [2].
 [4] Dietary Reference Intakes for Japanese 2020 (MHLW): reference (median) height and weight by age.
 """
 
@@ -110,11 +110,17 @@ def steps(reference: Reference) -> tuple[Step, ...]:
         s = spread[x["sex"]]
         return {"bmi": np.clip(_at_age(reference, reference.bmi, x) * np.exp(s * z["bmi"]), *us.BMI_BOUNDS)}
 
-    @step({"haematocrit": Column("1", us.MEASURED["haematocrit"].about, told)}, needs=("sex", "age"), draws=("haematocrit",))
+    @step(
+        {"haematocrit": Column("1", us.MEASURED["haematocrit"].about, told)},
+        needs=("sex", "age"),
+        draws=("haematocrit",),
+    )
     def haematocrit(x: Columns, z: Columns) -> Mapping[str, np.ndarray]:
         return {"haematocrit": us.SURFACES["haematocrit"].value(_white(x), z["haematocrit"])}
 
-    @step({"creatinine": Column("mg/dL", us.MEASURED["creatinine"].about, told)}, needs=("sex", "age"), draws=("kidney",))
+    @step(
+        {"creatinine": Column("mg/dL", us.MEASURED["creatinine"].about, told)}, needs=("sex", "age"), draws=("kidney",)
+    )
     def creatinine(x: Columns, z: Columns) -> Mapping[str, np.ndarray]:
         return {"creatinine": us.SURFACES["creatinine"].value(_white(x), z["kidney"])}
 

@@ -69,7 +69,9 @@ def read_people(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, np
             if column and unit != column.unit:
                 wrong.append(f"column '{name}' is in {unit}; write it in {column.unit}")
             bad = (series.is_null() | ~series.cast(pl.Float64).is_finite().fill_null(False)).to_list()
-            wrong += _cells(name, series.to_list(), bad, f"write a number{' in ' + unit if unit not in ('', '1') else ''}")
+            wrong += _cells(
+                name, series.to_list(), bad, f"write a number{' in ' + unit if unit not in ('', '1') else ''}"
+            )
             rows[name] = series.cast(pl.Float64).to_numpy()
             if column is None:
                 extra[name] = Column(unit, "as the file has it", path.name)
@@ -120,7 +122,9 @@ def _impossible(frame: pl.DataFrame, rows: Mapping[str, np.ndarray]) -> list[str
     if "bmi" in rows and not wrong:
         bmi = rows["weight"] / (rows["height"] / 100) ** 2
         off = np.abs(rows["bmi"] / bmi - 1) > 0.02
-        wrong += _cells("bmi", rows["bmi"].tolist(), off.tolist(), "it does not follow from height and weight; mend one")
+        wrong += _cells(
+            "bmi", rows["bmi"].tolist(), off.tolist(), "it does not follow from height and weight; mend one"
+        )
     if "pregnant" in frame.columns:
         men = (frame["sex"] == "male") & frame["pregnant"].cast(pl.String).is_in(["yes", "true", "1"])
         wrong += _cells("pregnant", frame["pregnant"].to_list(), men.to_list(), "a man is not; mend sex or pregnant")

@@ -8,10 +8,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from cohort.population import body, children, circulation, enzymes, genes, lifestyle, plasma, reference_adults, table, us
+from cohort.population import (
+    body,
+    children,
+    circulation,
+    enzymes,
+    genes,
+    lifestyle,
+    plasma,
+    reference_adults,
+    table,
+    us,
+)
 from cohort.population.causal import Chain, Column, Columns, Step
-from cohort.population.conditions import check_stack, read_condition, with_conditions
-from cohort.population.partition import compound_steps, read_compound
+from cohort.population.conditions import Condition, check_stack, read_condition, with_conditions
 from cohort.population.resample import read_people
 from cohort.streams import Streams, streams
 
@@ -29,7 +39,7 @@ class SourceError(ValueError):
 class Source:
     """`ages`: y, the first included, the last not. `inverses`: for a column, its latent from the columns before it.
     `rows`: people of a file, (rows,) by column, of whom each virtual person is one; `extra`: columns of it that no
-    step makes. `unfit(x)`: who, by sex and age, cannot have the conditions, by reason."""
+    step makes. `stack`: conditions that everyone has."""
 
     name: str
     about: str
@@ -38,11 +48,16 @@ class Source:
     inverses: Mapping[str, Callable[[Columns], np.ndarray]] = field(default_factory=dict)
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     extra: Mapping[str, Column] = field(default_factory=dict)
-    unfit: Callable[[Columns], Mapping[str, np.ndarray]] = lambda x: {}
+    stack: tuple[Condition, ...] = ()
 
     @functools.cached_property
     def columns(self) -> dict[str, Column]:
         return {**self.chain.columns, **self.extra}
+
+    @property
+    def conditional(self) -> bool:
+        """Whether there are conditions that not everyone can have."""
+        return bool(self.stack)
 
     def given(self, own: Streams) -> dict[str, np.ndarray]:
         """What the file says of these people; nothing without one."""
@@ -63,8 +78,9 @@ class Source:
             lambda name: own.normal(name)[:, 0], {**self.given(own), **(given or {})}
         )
         reasons = np.full(own.size, "", dtype=object)
-        for reason, unfit in self.unfit(who).items():
-            reasons[unfit] = reason
+        for condition in self.stack:
+            for reason, unfit in condition.unfit(who).items():
+                reasons[unfit] = f"{condition.name}: they {reason}"
         return reasons
 
     def tables(self, seed: int, size: int) -> Iterator[pa.Table]:
@@ -100,7 +116,9 @@ def _base(name: str, abundances: str) -> Source:
             inverses = reference_adults.inverses(reference)
             return Source(name, f"adults: {reference.source}", made, reference_adults.AGES, inverses)
         case "us_children" | "german_children" | "who_children":
-            growth = {"us_children": children.US, "german_children": children.GERMAN, "who_children": children.WHO}[name]
+            growth = {"us_children": children.US, "german_children": children.GERMAN, "who_children": children.WHO}[
+                name
+            ]
             steps = children.who_children() if name == "who_children" else children.steps(growth)
             made = chain(steps, "europe" if name == "german_children" else "us", children.CORRELATIONS)
             return Source(name, f"children: {growth.source}", made, growth.ages, children.INVERSES[name])
@@ -129,15 +147,15 @@ def source(
         made = replace(made, name=name, about=told, rows=rows, extra={**extra, "row": row}, inverses={})
     stack = [read_condition(text) for text in conditions]
     check_stack(stack)
+    if wrong := [c for c, _ in stack if c.after in made.rows]:
+        listed = "; ".join(f"{c.name} would change {c.after}, which the file says" for c in wrong)
+        raise SourceError(f"conditions: {listed}: leave it out")
     if stack:
-        chosen = [condition for condition, _ in stack]
-        made = replace(
-            made,
-            chain=with_conditions(made.chain, stack),
-            inverses={},
-            unfit=lambda x: {f"{c.name}: {why}": who for c in chosen for why, who in c.unfit(x).items()},
-        )
+        chosen = tuple(condition for condition, _ in stack)
+        made = replace(made, chain=with_conditions(made.chain, stack), inverses={}, stack=chosen)
     if compound is not None:
+        from cohort.population.partition import compound_steps, read_compound  # pydantic and pint take half a second
+
         drug = compound_steps(read_compound(compound))
         made = replace(made, chain=Chain((*made.chain.steps, *drug), made.chain.correlations))
     return made

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from cohort.population.causal import Chain, Columns, Step
 from cohort.population.matching import Criterion
@@ -31,7 +30,15 @@ FAR = 5.0  # standard deviations: one person in 3.5 million is farther, and nobo
 CHAINS = 64
 PRIOR = 8192  # people among whom the chains find their starts
 STARTS = 256
-WARM = (100, 50, 50, 50)  # iterations, after each of which the jumps are learned anew
+WARM = (
+    0.01,
+    0.05,
+    0.2,
+    0.5,
+    1.0,
+    1.0,
+)  # powers of the likelihood, by which the chains come to agree with what is known
+ROUND = 40  # iterations at each, after which the jumps are learned anew
 KEPT = 400  # iterations, doubled until the chains agree
 PATIENCE = 4  # doublings
 CONVERGED = 1.01  # [2]
@@ -266,7 +273,9 @@ class _Mixture:
         """(n,) of (names, n), but for a constant."""
         z = np.linalg.solve(self.root, x[None] - self.centre[:, :, None])
         volume = np.log(np.diagonal(self.root, axis1=1, axis2=2)).sum(axis=1)
-        return logsumexp(np.log(self.share)[:, None] - volume[:, None] - (z**2).sum(axis=1) / 2, axis=0)
+        log_each = np.log(self.share)[:, None] - volume[:, None] - (z**2).sum(axis=1) / 2
+        top = log_each.max(axis=0)
+        return top + np.log(np.exp(log_each - top).sum(axis=0))
 
 
 def _sampled(target: _Target, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
@@ -275,39 +284,37 @@ def _sampled(target: _Target, draws: int, rng: np.random.Generator) -> tuple[np.
 
     d = len(target.names)
     prior = rng.standard_normal((d, PRIOR))
-    weight = target.log_likelihood(prior)
+    weight = WARM[0] * target.log_likelihood(prior)
     if not np.isfinite(weight).any():
         raise TwinError(f"nobody of {PRIOR} people is like this: what is known and the criteria contradict")
     p = np.exp(weight - weight.max())
     x, jumps = prior[:, rng.choice(PRIOR, STARTS, p=p / p.sum())], None
-    for iterations in WARM:
-        path = _walk(target, x, jumps, iterations, rng)
-        x, last = path[-1], path[iterations // 2 :].transpose(1, 0, 2).reshape(d, -1)
+    for power in WARM:
+        path = _walk(target, x, jumps, ROUND, rng, power)
+        x, last = path[-1], path[ROUND // 2 :].transpose(1, 0, 2).reshape(d, -1)
         jumps = _Mixture.of(last, target.group(last))
-    x, length = x[:, rng.permutation(STARTS)[:CHAINS]], max(KEPT, -(-draws // CHAINS))
-    rhat = math.inf
-    for _ in range(PATIENCE):
-        path = _walk(target, x, jumps, length, rng)
-        x, length = path[-1], 2 * length
-        _possible(target, path)
+    x, length, rhat = x[:, rng.permutation(STARTS)[:CHAINS]], max(KEPT, -(-draws // CHAINS)), math.inf
+    for doubling in range(PATIENCE):
+        path = _walk(target, x, jumps, length << doubling, rng)
+        x, flat = path[-1], path.transpose(1, 0, 2).reshape(d, -1)
+        _possible(target, flat)
         held = np.array([target.held(step) for step in path])  # (iterations, names, chains)
         moving = held.transpose(1, 2, 0)[held.std(axis=(0, 2)) > 1e-9]
-        rhat = max(np.asarray(array_stats.rhat(v)).item() for v in moving)
+        rhat = max(float(np.squeeze(array_stats.rhat(v))) for v in moving)
         if rhat <= CONVERGED:
-            flat = path.transpose(1, 0, 2).reshape(d, -1)
-            effective = min(np.asarray(array_stats.ess(v)).item() for v in moving)
+            effective = min(float(np.squeeze(array_stats.ess(v))) for v in moving)
             return flat[:, rng.permutation(flat.shape[1])[:draws]], rhat, effective
+        jumps = _Mixture.of(flat, target.group(flat))
     raise TwinError(
         f"the chains do not agree (R-hat {rhat:.3f}, above {CONVERGED}): write larger measurement errors, or give "
         "categories that are known"
     )
 
 
-def _possible(target: _Target, path: np.ndarray) -> None:
-    """Errors: TwinError when the person is one whom the chain never makes. path: (iterations, names, chains)."""
-    free = path.transpose(1, 0, 2).reshape(len(target.names), -1)
-    off = {name: m.mean() for name, m in target.misses(target.columns(free)).items()}
-    off |= dict(zip(target.names, target.held(free).mean(axis=1), strict=True))
+def _possible(target: _Target, free: np.ndarray) -> None:
+    """Errors: TwinError when the person is one whom the chain never makes. free: (names, n), of the posterior."""
+    off = {f"latent {name}": z.mean() for name, z in zip(target.names, target.held(free), strict=True)}
+    off |= {name: miss.mean() for name, miss in target.misses(target.columns(free)).items()}
     worst = max(off, key=lambda name: abs(off[name]))
     if abs(off[worst]) > FAR:
         told = ", ".join(f"{name} {k.value:g}" for name, k in target.measured.items())
@@ -315,12 +322,17 @@ def _possible(target: _Target, path: np.ndarray) -> None:
 
 
 def _walk(
-    target: _Target, x: np.ndarray, jumps: _Mixture | None, iterations: int, rng: np.random.Generator
+    target: _Target,
+    x: np.ndarray,
+    jumps: _Mixture | None,
+    iterations: int,
+    rng: np.random.Generator,
+    power: float = 1.0,
 ) -> np.ndarray:
-    """Elliptical slice sampling [1], each time followed by a proposal to jump. x: (names, chains). Returns
-    (iterations, names, chains)."""
+    """Elliptical slice sampling [1], each time followed by a proposal to jump. x: (names, chains). power: of
+    the likelihood. Returns (iterations, names, chains)."""
     path = np.empty((iterations, *x.shape))
-    now, n = target.log_likelihood(x), x.shape[1]
+    now, n = power * target.log_likelihood(x), x.shape[1]
     for i in range(iterations):
         level, other, old = now + np.log(rng.random(n)), rng.standard_normal(x.shape), x
         angle = rng.uniform(0, 2 * math.pi, n)
@@ -328,7 +340,7 @@ def _walk(
         out, x = np.arange(n), x.copy()  # chains that have not moved yet
         while out.size:
             there = old[:, out] * np.cos(angle[out]) + other[:, out] * np.sin(angle[out])
-            value = target.log_likelihood(there)
+            value = power * target.log_likelihood(there)
             fits = value > level[out]
             x[:, out[fits]], now[out[fits]] = there[:, fits], value[fits]
             out = out[~fits]
@@ -337,7 +349,7 @@ def _walk(
             angle[out] = rng.uniform(low[out], high[out])
         if jumps is not None:  # Metropolis and Hastings: whoever does not accept stays
             there = jumps.draw(n, rng)
-            value = target.log_likelihood(there)
+            value = power * target.log_likelihood(there)
             odds = value - now - np.sum(there**2 - x**2, axis=0) / 2 + jumps.log_density(x) - jumps.log_density(there)
             moves = np.log(rng.random(n)) < odds
             x[:, moves], now[moves] = there[:, moves], value[moves]

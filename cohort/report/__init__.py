@@ -61,7 +61,9 @@ def _units(results: Results) -> dict[str, str]:
     model = load(study.model, study.path.parent)
     concerned = ["age", "height", "weight", "bmi", *model.covariates.fields(), *study.population.covariates]
     concerned += [criterion.column for criterion in study.population.eligibility]
-    numbers = [n for n in dict.fromkeys(concerned) if n in results.population and results.population[n].dtype.is_numeric()]
+    numbers = [
+        n for n in dict.fromkeys(concerned) if n in results.population and results.population[n].dtype.is_numeric()
+    ]
     source = source_of(study)
     return {name: unit_of(source, model, name) for name in numbers}
 

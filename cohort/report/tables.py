@@ -54,7 +54,7 @@ def attrition(study: Study, counts: dict[str, Any]) -> list[tuple[Criterion, int
 
 
 def people(table: pl.DataFrame, units: dict[str, str], covariates: list[str]) -> list[dict[str, Any]]:
-    """Mean, SD and quantiles of quantities, by `units`; shares of sex, ancestry and the categories among `covariates`."""
+    """Mean, SD, quantiles of quantities, by `units`; shares of sex, ancestry and the categories among `covariates`."""
     rows: list[dict[str, Any]] = []
     shown = {"sex", "ancestry", *covariates}
     for name in table.columns:

@@ -1,5 +1,6 @@
 """The protocol: one YAML file to one frozen, typed object, or every reason why not."""
 
+from cohort.study.checks import CriterionError, criteria_of
 from cohort.study.grammar import Criterion, Prior
 from cohort.study.people import source_of, unit_of
 from cohort.study.protocol import Arm, Regimen, Share, Spread, Study
@@ -8,6 +9,7 @@ from cohort.study.reader import Problem, StudyError, fingerprint, read_study
 __all__ = [
     "Arm",
     "Criterion",
+    "CriterionError",
     "Prior",
     "Problem",
     "Regimen",
@@ -15,6 +17,7 @@ __all__ = [
     "Spread",
     "Study",
     "StudyError",
+    "criteria_of",
     "fingerprint",
     "read_study",
     "source_of",

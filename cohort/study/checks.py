@@ -6,7 +6,7 @@ Works on whatever sections were readable, so that its findings come together wit
 import difflib
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from cohort.library import ModelError, load
 from cohort.model import Model
 from cohort.population.causal import Column
 from cohort.population.matching import MatchingError, read_targets
-from cohort.study.grammar import Prior
+from cohort.study.grammar import Criterion, Prior, criterion
 from cohort.study.people import people_of
 from cohort.study.protocol import Share, Spread
 from cohort.study.source import Place, Source, read
@@ -63,7 +63,7 @@ def check(
             found += _covariates(model, people)
         found += _population(sections["population"], people, model)
         found += _match(sections["population"], people, root)
-        found += _pregnant(sections["population"])
+        found += _conditions(sections["population"])
     if "arms" in sections:
         found += _arms(sections["arms"], source, model)
         found += _visits(sections)
@@ -98,7 +98,8 @@ def _covariates(model: Model, people: Mapping[str, Column]) -> Iterator[Found]:
             levels = f"the levels {', '.join(column.levels)}" if column.levels else f"the unit {column.unit}"
             yield ("model",), f"its covariate {name} has other levels than people have; {levels}: declare it so"
         elif not column.levels and meta["unit"] != column.unit:
-            yield ("model",), f"its covariate {name} is in {meta['unit']}, but people come in {column.unit}; declare it so"
+            unit = meta["unit"]
+            yield ("model",), f"its covariate {name} is in {unit}, but people come in {column.unit}; declare it so"
 
 
 def _plausible(name: str, model: Model | None) -> tuple[float, float]:
@@ -146,7 +147,10 @@ def _population(population: Any, people: Mapping[str, Column], model: Model | No
         for name in sorted(own - set(population.covariates)):
             unit = known[name] if isinstance(known[name], str) else "yes or no"
             yield ("population", "covariates"), f"the model needs '{name}' ({unit}) and the source lacks it; add it"
-    yield from _eligibility(population, known, model)
+    yield from (
+        (("population", "eligibility", i), message)
+        for i, message in _eligibility(population.eligibility, known, model, model is not None)
+    )
 
 
 def _match(population: Any, people: Mapping[str, Column], root: Path) -> Iterator[Found]:
@@ -163,59 +167,75 @@ def _match(population: Any, people: Mapping[str, Column], root: Path) -> Iterato
         yield from ((place, line) for line in str(e).splitlines())
 
 
-def _pregnant(population: Any) -> Iterator[Found]:
-    """Pregnancy where men are drawn."""
+def _conditions(population: Any) -> Iterator[Found]:
+    """Pregnancy where men are drawn, old age where the trial's own ages are."""
     women = getattr(population.covariates.get("female"), "fraction", None) == 1
     women |= any(c.column == "sex" and c.bounds[0][1] == "female" for c in population.eligibility)
     for i, condition in enumerate(population.conditions):
-        if condition.partition("=")[0].strip() == "pregnancy" and not women:
-            yield (
-                ("population", "conditions", i),
-                "men are drawn as well; add the criterion sex == female, or female: {fraction: 1, ...}",
-            )
+        name, place = condition.partition("=")[0].strip(), ("population", "conditions", i)
+        if name == "pregnancy" and not women:
+            yield place, "men are drawn as well; add the criterion sex == female, or female: {fraction: 1, ...}"
+        if name == "elderly" and "age" in population.covariates:
+            yield place, "the covariates say it otherwise; keep one of the two"
 
 
-def _eligibility(population: Any, known: Mapping[str, Any], model: Model | None) -> Iterator[Found]:
+class CriterionError(ValueError):
+    """Criteria that cannot be read, or that nobody can meet; the message holds every reason."""
+
+
+def criteria_of(texts: Sequence[str], people: Mapping[str, Column]) -> list[Criterion]:
+    """Criteria on columns of people, outside a study. Errors: CriterionError."""
+    read, wrong = [], []
+    for text in texts:
+        try:
+            read.append(criterion(text))
+        except ValueError as e:
+            wrong.append(str(e))
+    wrong += [message for _, message in _eligibility(read, columns(people, None), None, True)]
+    if wrong:
+        raise CriterionError("\n".join(wrong))
+    return read
+
+
+def _eligibility(
+    criteria: Sequence[Criterion], known: Mapping[str, Any], model: Model | None, whole: bool
+) -> Iterator[tuple[int, str]]:
+    """What is wrong with each criterion, by its place. whole: whether `known` has every column there is."""
     allowed: dict[str, tuple[float, float]] = {}
     level: dict[str, Any] = {}
-    for i, criterion in enumerate(population.eligibility):
-        place: Place = ("population", "eligibility", i)
-        if criterion.column not in known:
-            if model:
-                yield (
-                    place,
-                    f"{criterion.column!r} in {criterion.text!r} is no column; {_near(criterion.column, known)}",
-                )
+    for i, one in enumerate(criteria):
+        if one.column not in known:
+            if whole:
+                yield i, f"{one.column!r} in {one.text!r} is no column; {_near(one.column, known)}"
             continue
-        levels_or_unit = known[criterion.column]
-        limit = criterion.bounds[0][1]
+        levels_or_unit = known[one.column]
+        limit = one.bounds[0][1]
         if isinstance(levels_or_unit, tuple):
             if limit not in levels_or_unit:
-                yield place, f"'{limit}' is no level of {criterion.column}; write one of {', '.join(levels_or_unit)}"
-            elif level.setdefault(criterion.column, limit) != limit:
-                yield place, f"no one can meet {criterion.text!r} together with the lines above; keep one level"
+                yield i, f"'{limit}' is no level of {one.column}; write one of {', '.join(levels_or_unit)}"
+            elif level.setdefault(one.column, limit) != limit:
+                yield i, f"no one can meet {one.text!r} together with the lines above; keep one level"
             continue
         if isinstance(limit, str):
-            yield place, f"{criterion.column} is a quantity in {levels_or_unit}; compare it with a number and its unit"
+            yield i, f"{one.column} is a quantity in {levels_or_unit}; compare it with a number and its unit"
             continue
         try:
-            low, high = criterion.interval(levels_or_unit)
+            low, high = one.interval(levels_or_unit)
         except ValueError as e:
-            yield place, f"{criterion.text!r}: {e}; {criterion.column} is in {levels_or_unit}"
+            yield i, f"{one.text!r}: {e}; {one.column} is in {levels_or_unit}"
             continue
-        least, most = _plausible(criterion.column, model)
+        least, most = _plausible(one.column, model)
         if low <= high and (low > most or high < least):
             within = f"{least:g} to {most:g} {levels_or_unit}"
-            yield place, f"no one can meet {criterion.text!r}; write a limit on {criterion.column} within {within}"
+            yield i, f"no one can meet {one.text!r}; write a limit on {one.column} within {within}"
             continue
-        before = allowed.get(criterion.column, (least, most))
+        before = allowed.get(one.column, (least, most))
         low, high = max(low, before[0]), min(high, before[1])
-        allowed[criterion.column] = (low, high)
+        allowed[one.column] = (low, high)
         if low > high:
             yield (
-                place,
-                f"no one can meet {criterion.text!r} together with the lines above; "
-                f"{criterion.column} has no value left",
+                i,
+                f"no one can meet {one.text!r} together with the lines above; {one.column} has no value left",
             )
 
 

@@ -201,11 +201,14 @@ def test_brains_of_small_children_take_a_large_share_of_the_flow():
     assert share[1] > 0.3 > 0.13 > share[-1]
 
 
-@pytest.mark.usefixtures("who")
 @pytest.mark.parametrize(("reference", "ages"), [("kiggs", (1, 3, 6, 10, 13, 17)), ("who", (0.1, 0.5, 1, 2, 3, 4.5))])
-def test_weights_agree_with_the_curves_of_weight_for_age(reference: str, ages: tuple[float, ...]):
+def test_weights_agree_with_the_curves_of_weight_for_age(
+    reference: str, ages: tuple[float, ...], request: pytest.FixtureRequest
+):
     """Weight comes of height and body mass index, correlated as NHANES has them. The references' own curves of weight,
     which are not used, have the same 3rd, 50th and 97th percentile to 2 % (WHO) and 5 % (KiGGS)."""
+    if reference == "who":
+        request.getfixturevalue("who")
     n, r = 50_000, children.CORRELATIONS["height", "bmi"]
     height, own = latents(n)("height"), latents(n)("bmi")
     bmi = r * height + np.sqrt(1 - r**2) * own

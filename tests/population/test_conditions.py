@@ -140,6 +140,14 @@ def test_hepatic_artery_makes_up_for_some_of_the_portal_vein(healthy):
     assert 1 < rise[0] < rise[1] < rise[2] < 2.1
 
 
+@pytest.mark.parametrize(("value", "factor"), [("A", 1.75), ("B", 2.25), ("C", 2.75)])
+def test_other_organs_take_the_balance_of_a_hyperdynamic_circulation(healthy, value, factor):
+    """Edginton & Willmann 2008 give these factors for flow to all other organs: a closed circulation allows a little
+    less."""
+    x = people(f"child_pugh={value}")
+    assert np.mean(x["flow_muscle"] / healthy["flow_muscle"]) == pytest.approx(factor, rel=0.16)
+
+
 def test_worse_classes_are_worse(healthy):
     for column in ("mass_liver", "albumin", "aag", "haematocrit", "gfr", "flow_kidney"):
         means = [np.mean(healthy[column]), *(np.mean(people(f"child_pugh={c}")[column]) for c in "ABC")]
@@ -150,7 +158,7 @@ def test_worse_classes_are_worse(healthy):
 
 
 def test_flow_falls_in_proportion_to_a_failing_heart(healthy):
-    """Leithe 1984: hepatic, renal and limb flow fall linearly with cardiac output; Leier 1992: brain and heart spared."""
+    """Leithe 1984: hepatic, renal, limb flow fall linearly with cardiac output; Leier 1992: brain and heart spared."""
     outputs = [np.mean(healthy["cardiac_output"])]
     for nyha in ("II", "III", "IV"):
         x = people(f"heart_failure={nyha}")
@@ -224,7 +232,7 @@ def test_bodies_close_in_every_week(week):
 
 
 @pytest.mark.parametrize(("value", "low", "high"), [("1", 30, 35), ("2", 35, 40), ("3", 40, 70)])
-def test_everyone_is_of_the_class_of_obesity(healthy, value, low, high):
+def test_everyone_is_of_the_class_of_obesity(value, low, high):
     x = people(f"obesity={value}")
     assert ((x["bmi"] >= low) & (x["bmi"] <= high)).all()
     np.testing.assert_allclose(x["weight"], x["bmi"] * (x["height"] / 100) ** 2)
@@ -238,9 +246,9 @@ def test_organs_follow_obesity(healthy):
     np.testing.assert_array_equal(x["gfr"], healthy["gfr"])  # indexed by body surface it does not rise
 
 
-def test_the_heavier_stay_heavier(healthy):
+def test_the_heavier_stay_heavier():
     x = people("obesity=1")
-    latent = normals(N)("bmi")
+    latent = source("us").chain.tie(normals(N))("bmi")
     for sex in (0, 1):
         who = np.flatnonzero(x["sex"] == sex)
         assert (np.diff(x["bmi"][who[np.argsort(latent[who])]]) >= 0).all()
@@ -276,10 +284,10 @@ def test_smokers_make_more_cyp1a2():
 # ---------------------------------------------------------------- what every condition keeps
 
 
-END = [f"{c.name}={v}" for c in LAST for v in (c.values if c.name != "pregnancy" else ("1", "20", "40"))]
+EVERY = [f"{c.name}={v}" for c in CONDITIONS.values() for v in (c.values[::13] if c.name == "pregnancy" else c.values)]
 
 
-@pytest.mark.parametrize("text", END)
+@pytest.mark.parametrize("text", EVERY)
 def test_a_condition_changes_what_it_declares_and_nothing_else(women, text):
     condition, value = read_condition(text)
     before = {c: women[c] for c in condition.needs if c in women}
@@ -288,12 +296,12 @@ def test_a_condition_changes_what_it_declares_and_nothing_else(women, text):
     changed = condition.apply(before, {d: normals(N)(d) for d in condition.draws}, value)
     assert set(changed) == set(condition.changes)
     moved = {c for c in changed if c not in women or not np.array_equal(changed[c], women[c])}
-    if value != "A" and text != "pregnancy=1":  # Child-Pugh A spares enzymes and GFR
+    if text != "child_pugh=A":  # which spares enzymes and GFR
         assert moved == set(condition.changes)
     assert all(len(v) == N and np.isfinite(v).all() for v in changed.values())
 
 
-@pytest.mark.parametrize("text", END)
+@pytest.mark.parametrize("text", [text for text in EVERY if read_condition(text)[0] in LAST])
 def test_blood_flow_to_the_brain_is_kept(women, text):
     np.testing.assert_array_equal(people(text, given=WOMEN)["flow_brain"], women["flow_brain"])
 
@@ -329,7 +337,8 @@ def test_a_person_is_the_same_alone_and_in_company():
 
 
 def test_columns_tell_of_the_condition():
-    chain = with_conditions(source("us").chain, [read_condition("pregnancy=20"), read_condition("ckd=3")])
+    stack = ("smoking=never", "obesity=1", "pregnancy=20", "child_pugh=B", "heart_failure=II", "ckd=3")
+    chain = with_conditions(source("us").chain, [read_condition(text) for text in stack])
     assert "CKD-EPI 2021 of gfr" in chain.columns["creatinine"].source
     assert chain.columns["mass_conceptus"].unit == "kg"
     assert chain.columns["flow_kidney"].unit == "L/h"

@@ -40,7 +40,11 @@ def causal(chain: Chain) -> str:
         for parent in {maker[c] for c in step.needs}:
             (x0, y0), (x1, y1) = at[parent], at[k]
             axis.annotate(
-                "", (x1 - 0.28, y1), (x0 + 0.28, y0), arrowprops={"arrowstyle": "-", "color": QUIET, "lw": 0.35}, zorder=1
+                "",
+                (x1 - 0.28, y1),
+                (x0 + 0.28, y0),
+                arrowprops={"arrowstyle": "-", "color": QUIET, "lw": 0.35},
+                zorder=1,
             )
         maker |= dict.fromkeys(step.makes, k)
     for k, step in enumerate(chain.steps):

@@ -20,7 +20,9 @@ def closure(people: pl.DataFrame) -> str:
     """people: with weight, mass_<organ>, cardiac_output, flow_<organ>."""
     figure, axes = grid(2, 1, 1.5)
     for axis, (prefix, whole, title) in zip(
-        axes, (("mass", "weight", "share of body weight"), ("flow", "cardiac_output", "share of cardiac output")), strict=True
+        axes,
+        (("mass", "weight", "share of body weight"), ("flow", "cardiac_output", "share of cardiac output")),
+        strict=True,
     ):
         names = [c for c in people.columns if c.startswith(f"{prefix}_")]
         for y, sex in enumerate(("female", "male")):

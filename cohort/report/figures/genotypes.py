@@ -20,7 +20,13 @@ def genotypes(people: pl.DataFrame) -> str:
                 words = f"{phenotype}\n{100 * share:.0f} %" if share > 0.16 else f"{100 * share:.0f} %"
                 dark = k % len(SHADES) in (0, 4, 5)
                 axis.text(
-                    left + share / 2, y, words, ha="center", va="center", fontsize=6.3, color="white" if dark else "#222"
+                    left + share / 2,
+                    y,
+                    words,
+                    ha="center",
+                    va="center",
+                    fontsize=6.3,
+                    color="white" if dark else "#222",
                 )
             left += share
     axis.set_yticks(range(len(genes)), list(reversed(genes)))
