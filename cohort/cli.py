@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cohort.population.sources import Source
     from cohort.results import Results
+    from cohort.study import Criterion
 
 app = typer.Typer(
     help="In-silico clinical trials: from a study file to a report.",
@@ -127,11 +128,14 @@ def population(
             people=people,
             abundances=abundances or DEFAULT,
         )
-        _write_people(chosen, size, seed, output, criterion or [], match)
+        from cohort.study import criteria_of
+
+        kept = criteria_of(criterion or (), chosen.columns, condition or ()) if criterion or condition else []
+        _write_people(chosen, size, seed, output, kept, match)
 
 
 def _write_people(
-    source: "Source", size: int, seed: int, output: Path, criteria: list[str], baseline: Path | None
+    source: "Source", size: int, seed: int, output: Path, criteria: "list[Criterion]", baseline: Path | None
 ) -> None:
     """As many people of a source as are asked for, streamed to a file; with criteria or a table, screened first."""
     from cohort.population.table import schema, write
@@ -154,11 +158,9 @@ def _write_people(
         else:
             from cohort.enrolment import draw_people
             from cohort.population.matching import read_targets
-            from cohort.study import criteria_of
 
-            kept = criteria_of(criteria, source.columns)
-            targets = read_targets(baseline, source.columns, kept) if baseline else None
-            made = draw_people(source, seed, size, kept, targets)
+            targets = read_targets(baseline, source.columns, criteria) if baseline else None
+            made = draw_people(source, seed, size, criteria, targets)
             turned_away = made.excluded
             rows = made.people.select("subject", *source.columns).to_arrow().cast(shape)
             whole(output, lambda temporary: write(temporary, [rows], shape))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -317,3 +318,51 @@ def test_what_is_registered_is_readable(finished):
     written = json.loads((finished / "config/registered/small.json").read_text())
     assert set(written["predictions"]["arms"]["ldl_change"]) == set(ARMS)
     assert written["predictions"]["risks"]["treatment_related_serious_ae"] is None
+
+
+def test_people_without_a_study(tmp_path: Path):
+    """Columns by name, units in the Parquet schema; the first of many are the few; and the graph they come from."""
+    file, more = tmp_path / "few.parquet", tmp_path / "more.parquet"
+    said = done("population", "--source", "us", "--size", 300, "--seed", 5, "-o", file).stdout
+    assert "300 people of us" in said
+    done("population", "--source", "us", "--size", 9000, "--seed", 5, "-o", more)
+    people = pl.read_parquet(file)
+    assert people.equals(pl.read_parquet(more).head(300))
+    for name in (
+        "subject sex age ancestry height weight bmi fat_free_mass haematocrit creatinine gfr albumin cardiac_output "
+        "mass_liver flow_liver abundance_CYP3A4 CYP2D6 CYP2D6_phenotype VKORC1"
+    ).split():
+        assert name in people.columns
+    assert "flow_lung" not in people.columns
+    field = pq.read_schema(file).field("mass_liver")
+    assert field.metadata[b"unit"] == b"kg"
+    assert b"Johnson 2005" in field.metadata[b"source"]
+    graph = done("show", "population").stdout
+    assert "mass_… (19)" in graph
+    assert "creatinine" in graph
+
+
+def test_people_with_criteria_conditions_and_a_baseline(tmp_path: Path):
+    table = tmp_path / "baseline.csv"
+    table.write_text("variable,level,statistic,value,unit,n,source\nage,,mean,63,y,200,a made-up trial\n")
+    file = tmp_path / "people.parquet"
+    alone = ("population", "--source", "us", "--size", 200, "-o", file)
+    said = done(*alone, "--criterion", "50 y <= age <= 75 y", "--condition", "ckd=3", "--match", table).stdout
+    assert "turned away" in said
+    people = pl.read_parquet(file)
+    assert people["age"].is_between(50, 75).all()
+    assert people["gfr"].is_between(30, 60).all()
+    assert people["age"].mean() == pytest.approx(63, abs=2)
+
+
+def test_people_that_cannot_be_are_refused(tmp_path: Path):
+    file = tmp_path / "people.parquet"
+    alone = ("population", "--source", "us", "--size", 20, "-o", file)
+    assert "name a study file, or --source" in refused("population")
+    assert "name a study file, or --source" in refused("population", STUDY, "--source", "us")
+    assert "write one of us, europe, japan" in refused("population", "--source", "uk", "--size", 20, "-o", file)
+    assert "did you mean 'ckd'" in refused(*alone, "--condition", "ckt=4")
+    assert "sex == female" in refused(*alone, "--condition", "pregnancy=20")
+    assert "no value left" in refused(*alone, "--criterion", "age > 60 y", "--criterion", "age < 50 y")
+    assert "is not a set of abundances" in refused(*alone, "--abundances", "guess")
+    assert not file.exists()

@@ -1,14 +1,19 @@
 """Virtual people resemble the survey they stand for, meet the criteria, and are refused where they make no sense."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from cohort.enrolment import BLOCK, PopulationError, candidates, check_people, sample_population
+from cohort.enrolment import BLOCK, PopulationError, candidates, check_people, covariates_of, sample_population
+from cohort.model import Record, Scalar, category, quantity
+from cohort.population.matching import MatchingError
+from cohort.population.sources import source
 from cohort.study import Spread, read_study, source_of
 from cohort.study.grammar import criterion
+from cohort.study.protocol import Match
 from cohort.units import Quantity
 
 
@@ -209,3 +214,89 @@ def test_all_that_is_wrong_is_said_at_once(laplace, people):
     assert len(found) == 4
     for place in ("row 1,", "row 6,", "row 10,", "column 'ldl'"):
         assert any(place in line for line in found)
+
+
+BASELINE = """variable,level,statistic,value,unit,n,source
+age,,mean,58,y,400,a made-up trial
+age,,sd,9,y,400,a made-up trial
+sex,female,percent,42,percent,400,a made-up trial
+bmi,,mean,27.5,kg/m**2,400,a made-up trial
+bmi,,sd,4,kg/m**2,400,a made-up trial
+gfr,,median,85,mL/min,400,a made-up trial
+"""
+
+
+def _matching(laplace, folder: Path, size: int, **changes):
+    """LAPLACE with its people matched to a baseline table, in a folder of its own."""
+    (folder / "baseline.csv").write_text(BASELINE)
+    covariates = {k: v for k, v in laplace.population.covariates.items() if k not in ("age", "female")}
+    plan = Match(table=Path("baseline.csv"))
+    study = _sized(laplace, size, covariates=covariates, match=plan, **changes)
+    return study.model_copy(update={"root": folder})
+
+
+def test_matched_people_have_the_published_baseline(laplace, tmp_path: Path):
+    study = _matching(laplace, tmp_path, 1000)
+    screening = sample_population(study)
+    people, told = screening.people, screening.matching
+    assert told is not None
+    assert people.height == 1000
+    assert told["pool"] == 20_000
+    assert people["subject"].n_unique() == 1000
+    error = 4 / math.sqrt(1000)
+    assert people["age"].mean() == pytest.approx(58, abs=9 * error)
+    assert people["age"].std() == pytest.approx(9, rel=error)
+    assert (people["sex"] == "female").mean() == pytest.approx(0.42, abs=0.5 * error)
+    assert people["bmi"].mean() == pytest.approx(27.5, abs=4 * error)
+    assert (people["gfr"] <= 85).mean() == pytest.approx(0.5, abs=0.5 * error)
+    for row in told["rows"]:  # weights meet the table exactly; the draw, by chance
+        assert abs(row["difference_after"]) < 1e-6, row["target"]
+    assert any(abs(row["difference_before"]) > 0.5 for row in told["rows"])
+
+
+def test_matched_people_are_people_of_the_pool(laplace, tmp_path: Path, evolocumab):
+    study = _matching(laplace, tmp_path, 100)
+    people = sample_population(study).people
+    whole = _candidates(study, evolocumab, people["subject"].to_list())
+    assert whole.equals(people.select(whole.columns))
+    masses = people.select(pl.sum_horizontal(pl.col("^mass_.*$"))).to_series()
+    assert masses.to_numpy() == pytest.approx(people["weight"].to_numpy(), abs=1e-9)
+
+
+def test_a_baseline_that_the_pool_cannot_have_is_refused_by_name(laplace, tmp_path: Path):
+    study = _matching(laplace, tmp_path, 50)
+    (tmp_path / "baseline.csv").write_text(BASELINE.replace("bmi,,mean,27.5", "bmi,,mean,75"))
+    with pytest.raises(MatchingError, match="bmi: mean 75"):
+        sample_population(study)
+
+
+def test_people_with_a_condition_have_it_and_are_closed(laplace):
+    study = _sized(laplace, 300, conditions=["heart_failure=III", "ckd=4"])
+    people = sample_population(study).people
+    assert people["gfr"].is_between(15, 30).all()
+    flows = people.select(pl.sum_horizontal(pl.col("^flow_.*$"))).to_series()
+    assert flows.to_numpy() == pytest.approx(people["cardiac_output"].to_numpy(), rel=1e-9)
+
+
+def test_who_cannot_have_a_condition_is_turned_away_and_counted(laplace):
+    study = _sized(laplace, 200, conditions=["pregnancy=20"], eligibility=[criterion("sex == female")])
+    screening = sample_population(study)
+    people = screening.people
+    assert people["age"].is_between(15, 50).all()
+    assert (people["sex"] == "female").all()
+    assert screening.screened == 200 + sum(screening.excluded.values())
+    assert screening.excluded["pregnancy: they are men"] > 0
+
+
+def test_a_model_may_ask_for_an_organ_a_gene_or_a_partition_coefficient(linear, tmp_path: Path):
+    """Columns of the source reach the model by their names, with their levels."""
+    people = pl.from_arrow(next(source("us").tables(1, 50)))
+
+    class Covariates(Record):
+        mass_liver: Scalar = quantity("kg", "liver")
+        CYP2D6_phenotype: Scalar = category("PM", "IM", "NM", "UM", about="phenotype")
+
+    asking = linear.__class__(**{**vars(linear), "covariates": Covariates})
+    x = covariates_of(asking, people)
+    assert x.mass_liver.tolist() == people["mass_liver"].to_list()
+    assert [("PM", "IM", "NM", "UM")[i] for i in x.CYP2D6_phenotype] == people["CYP2D6_phenotype"].to_list()

@@ -54,44 +54,45 @@ def read_people(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, np
     if wrong:
         raise PeopleError("\n".join(f"{path}: {line}" for line in wrong))
     wrong += _ids(frame["subject"])
-    rows, extra = {}, {}
-    for name in frame.columns:
-        if name == "subject":
+    rows: dict[str, np.ndarray] = {}
+    extra: dict[str, Column] = {}
+    for series in frame.drop("subject").iter_columns():
+        name, column = series.name, columns.get(series.name)
+        if column is None:
+            column = extra[name] = _own(series, units.get(name, ""), path.name)
+        elif (unit := units.get(name) or column.unit) != column.unit:
+            wrong.append(f"column '{name}' is in {unit}; write it in {column.unit}")
+        if len(column.levels) > MOST_LEVELS:
+            wrong.append(f"column '{name}' has {len(column.levels)} different texts: no category; leave it out")
             continue
-        column, series = columns.get(name), frame[name]
-        if column and column.levels:
-            index = {level: i for i, level in enumerate(column.levels)}
-            values = series.cast(pl.String).to_list()
-            wrong += _cells(name, values, [v not in index for v in values], f"write one of {', '.join(column.levels)}")
-            rows[name] = np.array([index.get(v, 0) for v in values], np.intp)
-        elif series.dtype.is_numeric():
-            unit = units.get(name) or (column.unit if column else "")
-            if column and unit != column.unit:
-                wrong.append(f"column '{name}' is in {unit}; write it in {column.unit}")
-            bad = (series.is_null() | ~series.cast(pl.Float64).is_finite().fill_null(False)).to_list()
-            wrong += _cells(
-                name, series.to_list(), bad, f"write a number{' in ' + unit if unit not in ('', '1') else ''}"
-            )
-            rows[name] = series.cast(pl.Float64).to_numpy()
-            if column is None:
-                extra[name] = Column(unit, "as the file has it", path.name)
-        elif column:
-            wrong.append(f"column '{name}' holds text; write numbers in {column.unit}")
-        else:
-            texts = series.cast(pl.String)
-            bad = texts.is_null().to_list()
-            wrong += _cells(name, texts.to_list(), bad, "write a category")
-            levels = tuple(sorted(set(texts.drop_nulls())))
-            if len(levels) > MOST_LEVELS:
-                wrong.append(f"column '{name}' has {len(levels)} different texts, which is no category; leave it out")
-            rows[name] = np.array([levels.index(v) if v is not None else 0 for v in texts.to_list()], np.intp)
-            extra[name] = Column("1", "as the file has it", path.name, levels)
+        rows[name], lines = _categories(series, column) if column.levels else _numbers(series, column)
+        wrong += lines
     if not wrong:
         wrong += _impossible(frame, rows)
     if wrong:
         raise PeopleError("\n".join(f"{path}: {line}" for line in wrong))
     rows["bmi"] = rows["weight"] / (rows["height"] / 100) ** 2
     return rows, extra
+
+
+def _own(series: pl.Series, unit: str, file: str) -> Column:
+    """A column that no source has, as the file has it."""
+    levels = () if series.dtype.is_numeric() else tuple(sorted(set(series.cast(pl.String).drop_nulls())))
+    return Column("1" if levels else unit, "as the file has it", file, levels)
+
+
+def _categories(series: pl.Series, column: Column) -> tuple[np.ndarray, list[str]]:
+    index = {level: i for i, level in enumerate(column.levels)}
+    values = series.cast(pl.String).to_list()
+    wrong = _cells(series.name, values, [v not in index for v in values], f"write one of {', '.join(column.levels)}")
+    return np.array([index.get(v, 0) for v in values], np.intp), wrong
+
+
+def _numbers(series: pl.Series, column: Column) -> tuple[np.ndarray, list[str]]:
+    numbers = series.cast(pl.Float64, strict=False)
+    bad = (~numbers.is_finite().fill_null(False)).to_list()
+    want = "write a number" + (f" in {column.unit}" if column.unit not in ("", "1") else "")
+    return numbers.to_numpy(), _cells(series.name, series.to_list(), bad, want)
 
 
 def _cells(name: str, values: list, bad: list[bool], want: str) -> list[str]:

@@ -137,6 +137,8 @@ def source(
     partition coefficients everyone gets; people: the file of `resample`; abundances: a set of enzymes.
 
     Errors: SourceError, ConditionError, CompoundError, PeopleError with everything wrong of each."""
+    if abundances not in enzymes.SETS:
+        raise SourceError(f"{abundances!r} is not a set of abundances; write one of {', '.join(enzymes.SETS)}")
     made = _base(name, abundances)
     if (name == "resample") != (people is not None):
         raise SourceError("people: the source resample takes the people of a file; write both, or neither")

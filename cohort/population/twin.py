@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster.vq import kmeans2
 
 from cohort.population.causal import Chain, Columns, Step
 from cohort.population.matching import Criterion
@@ -30,16 +31,10 @@ FAR = 5.0  # standard deviations: one person in 3.5 million is farther, and nobo
 CHAINS = 64
 PRIOR = 8192  # people among whom the chains find their starts
 STARTS = 256
-WARM = (
-    0.01,
-    0.05,
-    0.2,
-    0.5,
-    1.0,
-    1.0,
-)  # powers of the likelihood, by which the chains come to agree with what is known
+WARM = (0.01, 0.05, 0.2, 0.5, *(1.0,) * 8)  # powers of the likelihood: the chains come to what is known by degrees
 ROUND = 40  # iterations at each, after which the jumps are learned anew
 KEPT = 400  # iterations, doubled until the chains agree
+PIECES, WIDER = 8, 1.2  # Gaussians for each combination of categories; their SDs, in those of the chains
 PATIENCE = 4  # doublings
 CONVERGED = 1.01  # [2]
 
@@ -127,10 +122,10 @@ def _check(
             wrong.append(f"{name}: given and known; keep one")
     for name in given:
         step = next((s for s in chain.steps if name in s.makes), None)
-        if step and (open_ := [n for n in step.needs if n not in given]):
-            wrong.append(
-                f"{name}: hangs on {', '.join(open_)}, which it tells of; give {'them' if open_[1:] else 'it'} too"
-            )
+        if step and (open_ := [n for n in (*step.needs, *step.makes) if n not in given]):
+            wrong.append(f"{name}: comes with {', '.join(open_)}; give both, or ask for it as a criterion")
+        if step and any(latent in pair for latent in step.draws for pair in chain.correlations):
+            wrong.append(f"{name}: tells of others by its latent; write it as known, or as a criterion")
     if draws < 1:
         wrong.append(f"{draws} draws; ask for one or more")
     if wrong:
@@ -245,23 +240,29 @@ def _row(chain: Chain, latent: str) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """Gaussians, one for each combination of categories among the people seen: what the chains propose to jump to."""
+    """Gaussians, some for each combination of categories among the people seen: what the chains propose to jump to."""
 
     share: np.ndarray  # (groups,)
     centre: np.ndarray  # (groups, names)
     root: np.ndarray  # (groups, names, names), lower triangles
 
     @classmethod
-    def of(cls, x: np.ndarray, group: np.ndarray) -> "_Mixture":
-        """x: (names, n); group: (n,), the index of each one's."""
-        d, seen = len(x), [x[:, group == g] for g in range(group.max() + 1)]
-        shares = np.array([part.shape[1] for part in seen])
-        whole = np.cov(x).reshape(d, d)  # lends a little to groups of few
+    def of(cls, x: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> "_Mixture":
+        """x: (names, n); group: (n,), the index of each one's. A posterior that bends is covered piece by piece."""
+        d, pieces = len(x), []
+        for g in range(group.max() + 1):
+            some = x[:, group == g]
+            few = min(PIECES, some.shape[1] // (20 * d))
+            piece = kmeans2(some.T, few, minit="++", rng=rng)[1] if few > 1 else np.zeros(some.shape[1])
+            pieces += [some[:, piece == k] for k in np.unique(piece)]
+        size = np.array([p.shape[1] for p in pieces])
+        whole = np.cov(x).reshape(d, d)  # lends a little to pieces of few
         spread = [
-            ((n * np.cov(p, bias=True).reshape(d, d) + d * whole) / (n + d)) for n, p in zip(shares, seen, strict=True)
+            WIDER**2 * (n * np.cov(p, bias=True).reshape(d, d) + 0.1 * d * whole) / (n + 0.1 * d)
+            for n, p in zip(size, pieces, strict=True)
         ]
         root = np.array([np.linalg.cholesky(s + 1e-10 * np.eye(d)) for s in spread])
-        return cls(shares / shares.sum(), np.array([part.mean(axis=1) for part in seen]), root)
+        return cls(size / size.sum(), np.array([p.mean(axis=1) for p in pieces]), root)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """(names, n)."""
@@ -292,7 +293,7 @@ def _sampled(target: _Target, draws: int, rng: np.random.Generator) -> tuple[np.
     for power in WARM:
         path = _walk(target, x, jumps, ROUND, rng, power)
         x, last = path[-1], path[ROUND // 2 :].transpose(1, 0, 2).reshape(d, -1)
-        jumps = _Mixture.of(last, target.group(last))
+        jumps = _Mixture.of(last, target.group(last), rng)
     x, length, rhat = x[:, rng.permutation(STARTS)[:CHAINS]], max(KEPT, -(-draws // CHAINS)), math.inf
     for doubling in range(PATIENCE):
         path = _walk(target, x, jumps, length << doubling, rng)
@@ -304,7 +305,7 @@ def _sampled(target: _Target, draws: int, rng: np.random.Generator) -> tuple[np.
         if rhat <= CONVERGED:
             effective = min(float(np.squeeze(array_stats.ess(v))) for v in moving)
             return flat[:, rng.permutation(flat.shape[1])[:draws]], rhat, effective
-        jumps = _Mixture.of(flat, target.group(flat))
+        jumps = _Mixture.of(flat, target.group(flat), rng)
     raise TwinError(
         f"the chains do not agree (R-hat {rhat:.3f}, above {CONVERGED}): write larger measurement errors, or give "
         "categories that are known"

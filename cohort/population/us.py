@@ -26,6 +26,7 @@ SEX = ("male", "female")
 ANCESTRY = ("Mexican American", "Other Hispanic", "non-Hispanic White", "non-Hispanic Black", "Other")
 OTHER = ANCESTRY.index("Other")
 GENETIC_ANCESTRY = ("AFR", "AMR", "EAS", "EUR", "SAS")
+SURVEY = "NHANES 2013-2018, examination weights: our fit"  # [1]
 AGES = (18.0, 80.0)  # y: where [1] holds, the upper end excluded
 
 # Nodes of the tables: years, and latent standard normals.
@@ -42,15 +43,15 @@ ORIGIN = np.array([GENETIC_ANCESTRY.index(g) for g in ("AMR", "AMR", "EUR", "AFR
 ORIGINS = Column(
     "1",
     "superpopulation of the 1000 Genomes whose allele frequencies the person has",
-    "[1]; of Other: [2], [3], partly unverified",
+    "NHANES 2013-2018 by ancestry; of Other: ACS 2019, Pew 2021, partly unverified",
     GENETIC_ANCESTRY,
 )
-OUTSIDE = Column("1", "age is beyond the evidence of the source", "[1]", ("no", "yes"))
+OUTSIDE = Column("1", "age is beyond the evidence of the source", "ages of the source", ("no", "yes"))
 MEASURED = {
-    "height": Column("cm", "standing height", "[1]"),
-    "bmi": Column("kg/m**2", "body mass index", "[1]"),
-    "haematocrit": Column("1", "packed cells, as a fraction of the volume of blood", "[1]"),
-    "creatinine": Column("mg/dL", "creatinine in serum", "[1]"),
+    "height": Column("cm", "standing height", SURVEY),
+    "bmi": Column("kg/m**2", "body mass index", SURVEY),
+    "haematocrit": Column("1", "packed cells, as a fraction of the volume of blood", SURVEY),
+    "creatinine": Column("mg/dL", "creatinine in serum", SURVEY),
 }
 WHO = ("sex", "ancestry", "age")
 
@@ -141,12 +142,12 @@ def steps(table: Mapping) -> tuple[Step, ...]:
     ages = np.ravel(table["age"])  # (sex, ancestry, latent), y
     surface = surfaces(table)
 
-    @step({"sex": Column("1", "sex", "[1]", SEX)}, draws=("sex",))
+    @step({"sex": Column("1", "sex", SURVEY, SEX)}, draws=("sex",))
     def sex(x: Columns, z: Columns) -> Columns:
         return {"sex": (z["sex"] > male).astype(np.intp)}
 
     @step(
-        {"ancestry": Column("1", "race and Hispanic origin, as reported", "[1]", ANCESTRY)},
+        {"ancestry": Column("1", "race and Hispanic origin, as reported", SURVEY, ANCESTRY)},
         needs=("sex",),
         draws=("ancestry",),
     )
@@ -156,7 +157,7 @@ def steps(table: Mapping) -> tuple[Step, ...]:
             group += z["ancestry"] > bound.take(x["sex"])
         return {"ancestry": group}
 
-    @step({"age": Column("y", "age", "[1]")}, needs=("sex", "ancestry"), draws=("age",))
+    @step({"age": Column("y", "age", SURVEY)}, needs=("sex", "ancestry"), draws=("age",))
     def age(x: Columns, z: Columns) -> Columns:
         node, part = _node(z["age"], FROM_Z, Z_STEP, Z_NODES)
         node += (x["sex"] * len(ANCESTRY) + x["ancestry"]) * Z_NODES

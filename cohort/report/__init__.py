@@ -33,7 +33,7 @@ def figures(results: Results) -> dict[str, str]:
         "population": population(study, results.population, _units(results)),
         "ribbons": ribbons(results.population, study.population.source),
         "closure": closure(results.population),
-        "genotypes": genotypes(results.population),
+        "genotypes": genotypes(results.population, source_of(study).columns),
         "causal": causal(source_of(study).chain),
     }
     if results.matching:

@@ -167,15 +167,22 @@ def _match(population: Any, people: Mapping[str, Column], root: Path) -> Iterato
         yield from ((place, line) for line in str(e).splitlines())
 
 
+def _pregnancy(condition: str) -> bool:
+    return condition.partition("=")[0].strip() == "pregnancy"
+
+
+def _women_alone(criteria: Sequence[Criterion]) -> bool:
+    return any(c.column == "sex" and c.bounds[0][1] == "female" for c in criteria)
+
+
 def _conditions(population: Any) -> Iterator[Found]:
     """Pregnancy where men are drawn, old age where the trial's own ages are."""
     women = getattr(population.covariates.get("female"), "fraction", None) == 1
-    women |= any(c.column == "sex" and c.bounds[0][1] == "female" for c in population.eligibility)
     for i, condition in enumerate(population.conditions):
-        name, place = condition.partition("=")[0].strip(), ("population", "conditions", i)
-        if name == "pregnancy" and not women:
+        place: Place = ("population", "conditions", i)
+        if _pregnancy(condition) and not (women or _women_alone(population.eligibility)):
             yield place, "men are drawn as well; add the criterion sex == female, or female: {fraction: 1, ...}"
-        if name == "elderly" and "age" in population.covariates:
+        if condition.partition("=")[0].strip() == "elderly" and "age" in population.covariates:
             yield place, "the covariates say it otherwise; keep one of the two"
 
 
@@ -183,8 +190,8 @@ class CriterionError(ValueError):
     """Criteria that cannot be read, or that nobody can meet; the message holds every reason."""
 
 
-def criteria_of(texts: Sequence[str], people: Mapping[str, Column]) -> list[Criterion]:
-    """Criteria on columns of people, outside a study. Errors: CriterionError."""
+def criteria_of(texts: Sequence[str], people: Mapping[str, Column], conditions: Sequence[str] = ()) -> list[Criterion]:
+    """Criteria on columns of people who have these conditions, outside a study. Errors: CriterionError."""
     read, wrong = [], []
     for text in texts:
         try:
@@ -192,6 +199,8 @@ def criteria_of(texts: Sequence[str], people: Mapping[str, Column]) -> list[Crit
         except ValueError as e:
             wrong.append(str(e))
     wrong += [message for _, message in _eligibility(read, columns(people, None), None, True)]
+    if not _women_alone(read):
+        wrong += [f"{c!r}: men are drawn as well; add the criterion sex == female" for c in conditions if _pregnancy(c)]
     if wrong:
         raise CriterionError("\n".join(wrong))
     return read

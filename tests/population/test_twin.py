@@ -110,10 +110,12 @@ def test_a_column_without_latent_is_met_as_by_weighing_people():
     t = twin(CHAIN, {"bmi": Known(32, 1)}, DRAWS, 1, MAN)
     rng = np.random.default_rng(5)
     h = rng.standard_normal(1_000_000)
-    x = CHAIN.people(lambda name: h if name == "height" else rng.standard_normal(len(h)), {"sex": np.zeros(len(h), int)})
+    x = CHAIN.people(
+        lambda name: h if name == "height" else rng.standard_normal(len(h)), {"sex": np.zeros(len(h), int)}
+    )
     w = np.exp(-0.5 * (x["bmi"] - 32) ** 2)
     for name in ("height", "weight", "bmi"):
-        mean = np.average(x[name], weights=w)
+        mean = float(np.average(x[name], weights=w))
         assert normal_at(t.people[name], mean, math.sqrt(np.average((x[name] - mean) ** 2, weights=w)))
 
 
@@ -127,7 +129,7 @@ def test_an_unknown_category_is_drawn_by_bayes_rule():
 def test_a_criterion_met_cuts_the_distribution():
     t = twin(CHAIN, {}, DRAWS, 1, MAN, criteria=[criterion("height >= 186 cm"), criterion("sex == male")])
     a = 10 / 7
-    hazard = norm.pdf(a) / norm.sf(a)
+    hazard = float(norm.pdf(a) / norm.sf(a))
     assert t.people["height"].min() >= 186
     assert normal_at(t.people["height"], 176 + 7 * hazard, 7 * math.sqrt(1 + a * hazard - hazard**2))
 
@@ -153,15 +155,23 @@ def test_the_same_seed_draws_the_same_twin():
         ({"height": math.nan}, MAN, [], "height: nan"),
         ({"sex": 1.0}, {}, [], "sex: a category; give it"),
         ({}, {"sex": "mail"}, [], "sex: 'mail' is no level; write one of male, female"),
-        ({}, {"height": 180.0}, [], "height: hangs on sex, which it tells of; give it too"),
-        ({"height": 180.0}, {"height": 180.0, **MAN}, [], "height: given and known; keep one"),
+        ({}, {"height": 180.0}, [], "height: comes with sex; give both"),
+        ({}, {"height": 180.0, **MAN}, [], "height: tells of others by its latent; write it as known"),
+        ({"albumin": 40.0}, {"albumin": 40.0}, [], "albumin: given and known; keep one"),
         ({}, MAN, ["height >= 250 cm"], "nobody of 8192 people is like this"),
-        ({"odd": Known(4, 0.001)}, MAN, [], r"the chains do not agree \(R-hat"),
     ],
 )
 def test_what_cannot_be_known_is_refused(known, given, criteria, complaint: str):
     with pytest.raises(TwinError, match=complaint):
         twin(CHAIN, known, 100, 1, given, INVERSES, [criterion(c) for c in criteria])
+
+
+def test_chains_that_do_not_agree_are_refused(monkeypatch):
+    """A parabola is 4 at two far ends, and nothing but the latent tells which of them a chain is at."""
+    monkeypatch.setattr("cohort.population.twin.PATIENCE", 1)
+    monkeypatch.setattr("cohort.population.twin.PIECES", 1)
+    with pytest.raises(TwinError, match=r"the chains do not agree \(R-hat"):
+        twin(CHAIN, {"odd": Known(4, 0.001)}, 100, 1, MAN)
 
 
 def test_an_inverse_that_does_not_give_the_value_back_is_refused():
@@ -195,3 +205,25 @@ def test_scales_and_a_laboratory_that_err_leave_her_as_she_is():
         spread = sure.people[name].std()
         assert t.people[name].mean() == pytest.approx(sure.people[name].mean(), abs=0.15 * spread)
         assert t.people[name].std() == pytest.approx(spread, rel=0.1)
+
+
+def test_a_woman_of_whom_less_is_known_is_met_as_by_weighing_people():
+    """Neither age nor ancestry is known: the posterior bends with age, and falls into a part for each ancestry."""
+    us = source("us")
+    known = {"height": Known(158, 2), "weight": Known(82, 2), "creatinine": Known(1.1, 0.1)}
+    t = twin(us.chain, known, DRAWS, 1, {"sex": "female"})
+    n = 250_000
+    rng = np.random.default_rng(8)
+    up_to = [s.name for s in us.chain.steps].index("creatinine") + 1
+    chain = Chain(us.chain.steps[:up_to], us.chain.correlations)
+    x = chain.people(lambda name: rng.standard_normal(n), {"sex": np.ones(n, int)})
+    w = np.exp(-0.5 * sum(((x[name] - k.value) / (k.sd or 1)) ** 2 for name, k in known.items()))
+    effective = w.sum() ** 2 / (w**2).sum()
+    assert effective > 500
+    mean = np.average(x["age"], weights=w)
+    sd = math.sqrt(np.average((x["age"] - mean) ** 2, weights=w))
+    assert normal_at(t.people["age"], float(mean), sd, effective / 2)
+    for ancestry in range(5):
+        share = np.average(x["ancestry"] == ancestry, weights=w)
+        error = math.sqrt(share * (1 - share) * (1 / effective + 1 / DRAWS))
+        assert np.mean(t.people["ancestry"] == ancestry) == pytest.approx(share, abs=4 * error)

@@ -3,54 +3,61 @@
 from cohort.population.causal import Chain, Step
 from cohort.report.figures.style import PREDICTED, QUIET, grid, svg
 
-MANY = 3  # columns of one step that are named one by one
+MANY = 3  # columns of one box that are named one by one
+HALF = 0.33  # of a box's width, in layers
 
 
-def label(step: Step) -> str:
-    """What a step makes, in words."""
-    made = list(step.makes)
+def boxes(chain: Chain) -> list[list[Step]]:
+    """Steps in causal order; genes together, and the abundances of enzymes together."""
+    found: dict[str, list[Step]] = {}
+    for k, step in enumerate(chain.steps):
+        first = next(iter(step.makes))
+        gene = any(name.endswith("_phenotype") for name in step.makes)
+        found.setdefault("genes" if gene else "abundance" if first.startswith("abundance_") else f"{k}", []).append(
+            step
+        )
+    return list(found.values())
+
+
+def label(box: list[Step]) -> str:
+    """What a box makes, in words."""
+    if len(box) > 1:
+        gene = any(name.endswith("_phenotype") for name in box[0].makes)
+        return f"genotypes and\nphenotypes\n({len(box)} genes)" if gene else f"abundances\n({len(box)} enzymes)"
+    made = list(box[0].makes)
     if len(made) <= MANY:
         return "\n".join(name.replace("_", " ") for name in made)
-    return f"{step.name}\n({len(made)} columns)"
-
-
-def levels(chain: Chain) -> list[list[int]]:
-    """Steps, by their place in the chain, in layers: each after all that it needs."""
-    layer_of: dict[str, int] = {}
-    layers: list[list[int]] = []
-    for k, step in enumerate(chain.steps):
-        layer = max((layer_of[c] + 1 for c in step.needs), default=0)
-        layer_of |= dict.fromkeys(step.makes, layer)
-        while len(layers) <= layer:
-            layers.append([])
-        layers[layer].append(k)
-    return layers
+    return f"{box[0].name}\n({len(made)} columns)"
 
 
 def causal(chain: Chain) -> str:
-    layers = levels(chain)
+    own = boxes(chain)
+    maker = {name: k for k, box in enumerate(own) for step in box for name in step.makes}
+    parents = [{maker[c] for step in box for c in step.needs} - {k} for k, box in enumerate(own)]
+    layers: list[list[int]] = []
+    layer_of: dict[int, int] = {}
+    waiting = list(range(len(own)))
+    while waiting:  # a box of several steps may stand before one of its parents in the list
+        ready = [k for k in waiting if all(parent in layer_of for parent in parents[k])]
+        layer_of |= dict.fromkeys(ready, len(layers))
+        layers.append(ready)
+        waiting = [k for k in waiting if k not in ready]
     tallest = max(map(len, layers))
-    figure, (axis,) = grid(1, 1, 0.42 * tallest + 0.3)
     at: dict[int, tuple[float, float]] = {}
     for x, layer in enumerate(layers):
-        for row, k in enumerate(layer):
-            at[k] = (x, (row + 0.5) / len(layer) * tallest)
-    maker: dict[str, int] = {}
-    for k, step in enumerate(chain.steps):
-        for parent in {maker[c] for c in step.needs}:
+        # Near their parents, so that few lines cross.
+        layer.sort(key=lambda k: sum(at[p][1] for p in parents[k]) / max(len(parents[k]), 1))
+        at |= {k: (float(x), (row + 0.5) / len(layer) * tallest) for row, k in enumerate(layer)}
+    figure, (axis,) = grid(1, 1, 0.5 * tallest + 0.4)
+    for k, found in enumerate(parents):
+        for parent in found:
             (x0, y0), (x1, y1) = at[parent], at[k]
-            axis.annotate(
-                "",
-                (x1 - 0.28, y1),
-                (x0 + 0.28, y0),
-                arrowprops={"arrowstyle": "-", "color": QUIET, "lw": 0.35},
-                zorder=1,
-            )
-        maker |= dict.fromkeys(step.makes, k)
-    for k, step in enumerate(chain.steps):
+            axis.plot([x0 + HALF, x1 - HALF], [y0, y1], color=QUIET, lw=0.4, zorder=1)
+    for k, box in enumerate(own):
+        varies = any(step.draws for step in box)
         axis.text(
-            *at[k], label(step), ha="center", va="center", fontsize=5.2, zorder=2,
-            bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": PREDICTED if step.draws else QUIET, "lw": 0.8},
+            *at[k], label(box), ha="center", va="center", fontsize=5.4, zorder=2,
+            bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": PREDICTED if varies else QUIET, "lw": 0.8},
         )  # fmt: skip
     axis.set_xlim(-0.5, len(layers) - 0.5)
     axis.set_ylim(tallest, 0)

@@ -1,20 +1,23 @@
 """Phenotypes of the genes: how many people have which."""
 
+from collections.abc import Mapping
+
 import polars as pl
 
+from cohort.population.causal import Column
 from cohort.report.figures.style import grid, svg
 
-SHADES = ("#1f5fa8", "#6d9bd1", "#b9c4d0", "#e9a66b", "#d95f02", "#8c3b00")
+SHADES = ("#d95f02", "#e9a66b", "#b9c4d0", "#6d9bd1", "#1f5fa8")  # least active first
 
 
-def genotypes(people: pl.DataFrame) -> str:
-    """people: with <gene>_phenotype."""
-    genes = [c.removesuffix("_phenotype") for c in people.columns if c.endswith("_phenotype")]
+def genotypes(people: pl.DataFrame, columns: Mapping[str, Column]) -> str:
+    """people: with <gene>_phenotype, whose levels `columns` has, least active first."""
+    genes = [c.removesuffix("_phenotype") for c in columns if c.endswith("_phenotype") and c in people.columns]
     figure, (axis,) = grid(1, 1, 0.36 * len(genes) + 0.6)
     for y, gene in enumerate(reversed(genes)):
-        shares = people[f"{gene}_phenotype"].value_counts(normalize=True).sort(f"{gene}_phenotype")
-        left = 0.0
-        for k, (phenotype, share) in enumerate(shares.iter_rows()):
+        drawn, left = people[f"{gene}_phenotype"], 0.0
+        for k, phenotype in enumerate(columns[f"{gene}_phenotype"].levels):
+            share = (drawn == phenotype).sum() / max(len(drawn), 1)
             axis.barh(y, share, left=left, color=SHADES[k % len(SHADES)], height=0.74)
             if share > 0.07:
                 words = f"{phenotype}\n{100 * share:.0f} %" if share > 0.16 else f"{100 * share:.0f} %"
