@@ -102,7 +102,9 @@ def population(
     criterion: Annotated[list[str] | None, typer.Option(help="such as '18 y <= age <= 65 y'; may be repeated")] = None,
     match: Annotated[Path | None, typer.Option(help="a published baseline table, CSV")] = None,
     people: Annotated[Path | None, typer.Option(help="the people of resample, CSV or Parquet")] = None,
-    compound: Annotated[Path | None, typer.Option(help="a drug, YAML: its partition coefficients")] = None,
+    compound: Annotated[
+        str | None, typer.Option(help="midazolam, caffeine or a YAML file: partition coefficients")
+    ] = None,
     abundances: Annotated[str | None, typer.Option(help="a set of enzyme abundances")] = None,
 ) -> None:
     """Make virtual people: those of a study, screened against its criteria, or any number of a source."""

@@ -332,6 +332,7 @@ def compound_steps(compound: Compound, method: str = "rodgers_rowland") -> tuple
     return partition_coefficients, clearance_and_absorption
 
 
+COMPOUNDS = Path(__file__).parent / "compounds"
 INSTEAD = {
     "name": "write a name such as midazolam",
     "molar_mass": "write such as 325.8 g/mol",
@@ -355,8 +356,20 @@ class CompoundError(ValueError):
     """A file that cannot be read as a compound; the message names file, line, key and what to write instead."""
 
 
-def read_compound(path: Path) -> Compound:
-    """A compound from a YAML file. Errors: CompoundError with everything that is wrong."""
+def compound_names() -> list[str]:
+    return sorted(file.stem for file in COMPOUNDS.glob("*.yaml"))
+
+
+def read_compound(reference: str | Path) -> Compound:
+    """A compound by its name, of those shipped, or from a YAML file by its path. Errors: CompoundError with everything
+    that is wrong."""
+    own = str(reference).endswith(".yaml")
+    path = Path(reference) if own else COMPOUNDS / f"{reference}.yaml"
+    if not own and not path.is_file():
+        known = ", ".join(compound_names())
+        raise CompoundError(
+            f"no compound {str(reference)!r}; there are {known}. One of your own: its path, ending in .yaml"
+        )
     try:
         text = path.read_text(encoding="utf-8")
         found = yaml.safe_load(text)

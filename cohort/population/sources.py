@@ -129,12 +129,12 @@ def source(
     name: str,
     *,
     conditions: Sequence[str] = (),
-    compound: Path | None = None,
+    compound: str | Path | None = None,
     people: Path | None = None,
     abundances: str = enzymes.DEFAULT,
 ) -> Source:
-    """The source of this name. conditions: texts such as "ckd=4", which everyone has; compound: a file of a drug, whose
-    partition coefficients everyone gets; people: the file of `resample`; abundances: a set of enzymes.
+    """The source of this name. conditions: texts such as "ckd=4", which everyone has; compound: a drug by name or
+    file, whose partition coefficients everyone gets; people: the file of `resample`; abundances: a set of enzymes.
 
     Errors: SourceError, ConditionError, CompoundError, PeopleError with everything wrong of each."""
     if abundances not in enzymes.SETS:
@@ -156,7 +156,7 @@ def source(
         chosen = tuple(condition for condition, _ in stack)
         made = replace(made, chain=with_conditions(made.chain, stack), inverses={}, stack=chosen)
     if compound is not None:
-        from cohort.population.partition import compound_steps, read_compound  # pydantic and pint take half a second
+        from cohort.population.partition import compound_steps, read_compound  # pydantic and pint take a while
 
         drug = compound_steps(read_compound(compound))
         made = replace(made, chain=Chain((*made.chain.steps, *drug), made.chain.correlations))

@@ -288,6 +288,8 @@ def _sampled(target: _Target, draws: int, rng: np.random.Generator) -> tuple[np.
     weight = WARM[0] * target.log_likelihood(prior)
     if not np.isfinite(weight).any():
         raise TwinError(f"nobody of {PRIOR} people is like this: what is known and the criteria contradict")
+    if not d:  # all that is asked of the person is given
+        return np.empty((0, draws)), 1.0, float(draws)
     p = np.exp(weight - weight.max())
     x, jumps = prior[:, rng.choice(PRIOR, STARTS, p=p / p.sum())], None
     for power in WARM:
@@ -301,9 +303,9 @@ def _sampled(target: _Target, draws: int, rng: np.random.Generator) -> tuple[np.
         _possible(target, flat)
         held = np.array([target.held(step) for step in path])  # (iterations, names, chains)
         moving = held.transpose(1, 2, 0)[held.std(axis=(0, 2)) > 1e-9]
-        rhat = max(float(np.squeeze(array_stats.rhat(v))) for v in moving)
+        rhat = max((float(np.squeeze(array_stats.rhat(v))) for v in moving), default=1.0)
         if rhat <= CONVERGED:
-            effective = min(float(np.squeeze(array_stats.ess(v))) for v in moving)
+            effective = min((float(np.squeeze(array_stats.ess(v))) for v in moving), default=float(flat.shape[1]))
             return flat[:, rng.permutation(flat.shape[1])[:draws]], rhat, effective
         jumps = _Mixture.of(flat, target.group(flat), rng)
     raise TwinError(
@@ -342,7 +344,7 @@ def _walk(
         while out.size:
             there = old[:, out] * np.cos(angle[out]) + other[:, out] * np.sin(angle[out])
             value = power * target.log_likelihood(there)
-            fits = value > level[out]
+            fits = value >= level[out]
             x[:, out[fits]], now[out[fits]] = there[:, fits], value[fits]
             out = out[~fits]
             left = angle[out] < 0

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 def people_of(population: "Population", root: Path) -> Source:
     """The source of a study's people. Errors: ValueError, of a file or condition that it names and that is not one."""
+    compound = population.compound
     return source(
         population.source,
         conditions=tuple(population.conditions),
-        compound=population.compound and root / population.compound,
+        compound=root / compound if compound and compound.endswith(".yaml") else compound,
         people=population.people and root / population.people,
         abundances=population.abundances or DEFAULT,
     )

@@ -120,15 +120,15 @@ class Population(Section):
     eligibility: list[Annotated[Criterion, BeforeValidator(criterion), text]] = []
     people: Annotated[File | None, Field(exclude_if=_absent)] = None
     conditions: Annotated[list[str], Field(exclude_if=_absent)] = []
-    compound: Annotated[File | None, Field(exclude_if=_absent)] = None
+    compound: Annotated[str | None, Field(exclude_if=_absent)] = None
     abundances: Annotated[str | None, Field(exclude_if=_absent)] = None
     match: Annotated[Match | None, Field(exclude_if=_absent)] = None
 
     @property
     def files(self) -> list[Path]:
-        """Files that it names: people, compound, baseline table."""
-        named = (self.people, self.compound, self.match and self.match.table)
-        return [file for file in named if file is not None]
+        """Files that it names, below the project's root: people, a compound of its own, a baseline table."""
+        own = Path(self.compound) if self.compound and self.compound.endswith(".yaml") else None
+        return [file for file in (self.people, own, self.match and self.match.table) if file is not None]
 
 
 class Regimen(Section):

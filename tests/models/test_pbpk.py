@@ -18,12 +18,12 @@ from cohort.model import Model
 from cohort.population.body import BLOOD_SHARE, DENSITY, REFERENCE
 from cohort.population.causal import Chain
 from cohort.population.circulation import PORTAL, SHARE
-from cohort.population.compounds import CAFFEINE, MIDAZOLAM
-from cohort.population.partition import ORGANS, Compound, compound_steps
+from cohort.population.partition import ORGANS, Compound, compound_steps, read_compound
 from cohort.population.sources import names, source
 from cohort.streams import streams
 from cohort.trace import check_units
 
+MIDAZOLAM, CAFFEINE = read_compound("midazolam"), read_compound("caffeine")
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROFILES = (
     Path(os.environ.get("COHORT_DATA", ROOT.parent / "shared/data"))

@@ -181,6 +181,15 @@ def test_people_are_drawn_as_often_as_their_weights_say():
     assert (np.abs(counts / times - expected) / error).max() < 4.5
 
 
+def test_one_of_two_is_drawn_as_often_as_the_weights_say():
+    pair = people(2)
+    matched = balance(pair, age(47))
+    drawn = [resample(pair, matched, 1, seed)[0]["subject"][0] for seed in range(2000)]
+    share = float(matched.weights[1])
+    assert 0.6 < share < 0.7
+    assert drawn.count("000001") / 2000 == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 2000))
+
+
 def test_those_who_stand_for_more_than_one_are_repeated_under_ids_of_their_own():
     pool = people(50)
     matched = balance(pool, age(62, 4))
@@ -316,3 +325,12 @@ def test_a_drawn_cohort_has_a_baseline_table_of_its_own():
     table = baseline_table(cohort, np.full(2000, 1 / 2000), targets)
     assert table["published"].to_list() == [50, 9]
     assert table["difference_after"].abs().max() < 0.1  # type: ignore[operator]
+
+
+def test_misses_are_told_in_standard_errors_of_the_published_figure():
+    """Of a mean, SD over root n; of an SD, through that of the variance, root 2/n; of a share, the binomial's."""
+    targets = [*age(46, 9, n=50), Target("sex", "percent", 60, "percent", "male", n=50)]
+    table = baseline_table(POOL, np.full(POOL.height, 1 / POOL.height), targets)
+    men = float((POOL["sex"] == "male").mean())  # type: ignore[arg-type]
+    wanted = [-1 / (9 / math.sqrt(50)), (101 / 81 - 1) / math.sqrt(2 / 50), (men - 0.6) / math.sqrt(0.6 * 0.4 / 50)]
+    assert table["standard_errors"].to_list() == pytest.approx(wanted, abs=0.01)

@@ -5,7 +5,6 @@ import pytest
 
 from cohort.population import partition as module
 from cohort.population.causal import Chain, Column, step
-from cohort.population.compounds import CAFFEINE, MIDAZOLAM
 from cohort.population.partition import (
     BINDING,
     COMPOSITION,
@@ -21,6 +20,7 @@ from cohort.population.partition import (
 )
 from cohort.units import factor
 
+MIDAZOLAM, CAFFEINE = read_compound("midazolam"), read_compound("caffeine")
 LEAN = ("bone", "brain", "gut", "heart", "kidney", "liver", "lung", "muscle", "skin", "spleen")
 
 

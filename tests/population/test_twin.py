@@ -134,6 +134,13 @@ def test_a_criterion_met_cuts_the_distribution():
     assert normal_at(t.people["height"], 176 + 7 * hazard, 7 * math.sqrt(1 + a * hazard - hazard**2))
 
 
+def test_what_is_wholly_known_leaves_nothing_to_sample():
+    t = twin(CHAIN, {}, 10, 1, MAN, criteria=[criterion("sex == male")])
+    assert t.people["sex"].tolist() == [0] * 10
+    known = {"height": 183.0, "weight": 70.0, "bmi": Known(21, 1)}
+    assert twin(CHAIN, known, 10, 1, MAN, INVERSES).people["bmi"] == pytest.approx(70 / 1.83**2)
+
+
 def test_the_same_seed_draws_the_same_twin():
     def draw(seed: int) -> Twin:
         return twin(CHAIN, {"height": Known(180, 2)}, 50, seed, MAN)
@@ -158,6 +165,7 @@ def test_the_same_seed_draws_the_same_twin():
         ({}, {"height": 180.0}, [], "height: comes with sex; give both"),
         ({}, {"height": 180.0, **MAN}, [], "height: tells of others by its latent; write it as known"),
         ({"albumin": 40.0}, {"albumin": 40.0}, [], "albumin: given and known; keep one"),
+        ({}, MAN, ["sex == female"], "nobody of 8192 people is like this"),
         ({}, MAN, ["height >= 250 cm"], "nobody of 8192 people is like this"),
     ],
 )
