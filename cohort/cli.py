@@ -130,9 +130,11 @@ def population(
             people=people,
             abundances=abundances or DEFAULT,
         )
-        from cohort.study import criteria_of
+        kept: list[Criterion] = []
+        if criterion or condition:
+            from cohort.study import criteria_of
 
-        kept = criteria_of(criterion or (), chosen.columns, condition or ()) if criterion or condition else []
+            kept = criteria_of(criterion or (), chosen.columns, condition or ())
         _write_people(chosen, size, seed, output, kept, match)
 
 
