@@ -161,7 +161,7 @@ def _write_people(
             turned_away: dict[str, int] = {}
         else:
             from cohort.enrolment import draw_people
-            from cohort.population.matching import read_targets
+            from cohort.population.baseline import read_targets
 
             targets = read_targets(baseline, source.columns, criteria) if baseline else None
             made = draw_people(source, seed, size, criteria, targets)
@@ -191,6 +191,33 @@ def _enrol(study: Path) -> None:
         results.stamp("population")
         results.audit.append("population", study=results.study.name, **counts)
         say(results, f"{screening.people.height} people enrolled of {screening.screened} screened")
+
+
+@app.command()
+def twin(
+    person: Annotated[Path, typer.Argument(help="what is known of a person, YAML: source, given, known")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="a .parquet file")],
+    draws: Annotated[int, typer.Option(min=1, help="how many")] = 1000,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """Draw virtual people who are like one real person in all that is known of them."""
+    with refusals("drawing a twin"):
+        from cohort.population.person import read_person
+        from cohort.population.sources import names
+        from cohort.population.table import schema, table, write
+        from cohort.population.twin import twin as condition
+        from cohort.store import write as whole
+
+        read = read_person(person)
+        made = condition(read.source.chain, read.known, draws, seed, read.given, read.source.inverses)
+        columns = read.source.columns
+        told = {f"cohort.known.{n}": f"{k.value:g} +- {k.sd or 0:g}" for n, k in read.known.items()}
+        told |= {f"cohort.given.{n}": str(v) for n, v in read.given.items()}
+        told |= {"cohort.source": read.source.name, "cohort.seed": str(seed)}
+        rows = table(names(0, draws), made.people, columns).cast(schema(columns, told))
+        whole(output, lambda temporary: write(temporary, [rows], schema(columns, told)))
+        how = "exact draws" if made.rhat == 1 else f"R-hat {made.rhat:.3f}, effective size {made.effective:.0f}"
+        print(f"{draws} draws in {output}; {how}")
 
 
 @app.command()

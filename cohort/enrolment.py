@@ -13,6 +13,7 @@ from scipy.special import ndtri
 from cohort.library import load
 from cohort.model import Model
 from cohort.population import matching, table
+from cohort.population.baseline import Target, read_targets
 from cohort.population.sources import Source, names
 from cohort.streams import Streams, streams
 from cohort.study import Criterion, Share, Spread, Study, source_of, unit_of
@@ -67,7 +68,7 @@ def candidates(study: Study, source: Source, model: Model, subjects: list[str]) 
     """The people these ids stand for, before eligibility: columns of the source, and the trial's own covariates."""
     own = streams(study.seed, "population", subjects)
     people = source.people(own, _given(study, source, own))
-    frame: pl.DataFrame = pl.from_arrow(table.table(subjects, people, source.columns))  # type: ignore[assignment]
+    frame = pl.DataFrame(table.table(subjects, people, source.columns))
     extra: dict[str, np.ndarray] = {}
     for name, meta in model.covariates.fields().items():
         if name not in frame.columns:
@@ -139,7 +140,7 @@ def sample_population(study: Study) -> Screening:
         raise PopulationError(f"{study.path}: {e}") from None
     if plan.match is None:
         return pool
-    targets = matching.read_targets(study.root / plan.match.table, source.columns, plan.eligibility)
+    targets = read_targets(study.root / plan.match.table, source.columns, plan.eligibility)
     people, told = match(pool.people, targets, plan.size, study.seed, soft=plan.match.soft)
     return Screening(people, pool.screened, pool.excluded, told)
 
@@ -149,7 +150,7 @@ def draw_people(
     seed: int,
     size: int,
     criteria: Sequence[Criterion],
-    targets: list[matching.Target] | None = None,
+    targets: list[Target] | None = None,
     *,
     pool: int = 20,
     soft: bool = False,
@@ -158,7 +159,7 @@ def draw_people(
 
     def drawn(subjects: list[str]) -> pl.DataFrame:
         people = source.people(streams(seed, "population", subjects))
-        return pl.from_arrow(table.table(subjects, people, source.columns))  # type: ignore[return-value]
+        return pl.DataFrame(table.table(subjects, people, source.columns))
 
     screening = screen(
         drawn,
@@ -174,7 +175,7 @@ def draw_people(
 
 
 def match(
-    pool: pl.DataFrame, targets: list[matching.Target], size: int, seed: int, *, soft: bool = False
+    pool: pl.DataFrame, targets: list[Target], size: int, seed: int, *, soft: bool = False
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """`size` people of a pool with this baseline table, drawn by weight; and what was reached, row by row. Errors:
     MatchingError, naming what of the table the pool cannot have."""

@@ -32,17 +32,17 @@ CALIBRATED = {
 }
 
 
-def cohort(*words: str | Path) -> Result:
+def cohort(*words: str | Path | int) -> Result:
     return CliRunner().invoke(app, [str(w) for w in words])
 
 
-def done(*words: str | Path) -> Result:
+def done(*words: str | Path | int) -> Result:
     result = cohort(*words)
     assert result.exit_code == 0, result.output
     return result
 
 
-def refused(*words: str | Path) -> str:
+def refused(*words: str | Path | int) -> str:
     """What is said where a command refuses: exit code 2, and no trace."""
     result = cohort(*words)
     assert result.exit_code == 2, result.output
@@ -404,7 +404,7 @@ seed: 7
 
 
 def test_a_whole_body_in_a_study_without_evidence(tmp_path: Path, monkeypatch, root: Path):
-    """The model asks for organs, flows and partition coefficients; nobody's AUC by mouth exceeds that of the dose iv."""
+    """The model asks for organs, flows, partition coefficients; nobody's AUC by mouth exceeds that of the dose iv."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(root / "config/cluster", "config/cluster")
     study = Path("config/studies/body.yaml")
@@ -420,3 +420,19 @@ def test_a_whole_body_in_a_study_without_evidence(tmp_path: Path, monkeypatch, r
     page = results.report_file.read_text()
     assert "No outcome to compare with" in page
     assert "kp_liver" in page
+
+
+def test_a_twin_has_what_is_known_of_the_person(tmp_path: Path):
+    """CKD-EPI 2021 of 1.1 mg/dL for a woman of 60 y: 57.5 mL/min per 1.73 m²."""
+    person, file = tmp_path / "person.yaml", tmp_path / "twin.parquet"
+    person.write_text(
+        "source: us\ngiven: {sex: female, ancestry: Other, age: 60 y}\nknown: {height: 158 cm, creatinine: 1.1 mg/dL}\n"
+    )
+    assert "exact draws" in done("twin", person, "-o", file, "--draws", 200).stdout
+    people = pl.read_parquet(file)
+    assert people["height"].to_numpy() == pytest.approx(158)
+    assert people["gfr"].to_numpy() == pytest.approx(57.5, abs=0.05)
+    assert people["bmi"].std() > 3
+    assert pq.read_schema(file).metadata[b"cohort.known.height"] == b"158 +- 0"
+    person.write_text("source: us\nknown: {height: 380 cm}\n")
+    assert "height" in refused("twin", person, "-o", file)

@@ -9,7 +9,7 @@ import pytest
 
 from cohort.enrolment import BLOCK, PopulationError, candidates, check_people, covariates_of, sample_population
 from cohort.model import Record, Scalar, category, quantity
-from cohort.population.matching import MatchingError
+from cohort.population.baseline import MatchingError
 from cohort.population.sources import source
 from cohort.study import Spread, read_study, source_of
 from cohort.study.grammar import criterion
@@ -290,7 +290,7 @@ def test_who_cannot_have_a_condition_is_turned_away_and_counted(laplace):
 
 def test_a_model_may_ask_for_an_organ_a_gene_or_a_partition_coefficient(linear, tmp_path: Path):
     """Columns of the source reach the model by their names, with their levels."""
-    people = pl.from_arrow(next(source("us").tables(1, 50)))
+    people = pl.DataFrame(next(source("us").tables(1, 50)))
 
     class Covariates(Record):
         mass_liver: Scalar = quantity("kg", "liver")

@@ -31,7 +31,8 @@ from scipy.optimize import minimize
 from scipy.spatial import KDTree
 from scipy.special import gammaln, ndtr
 
-from cohort.population.matching import Target, balance
+from cohort.population.baseline import Target
+from cohort.population.matching import balance
 
 type Ranges = Mapping[str, tuple[float, float]]
 type Simulate = Callable[[np.ndarray], np.ndarray]  # (n, parameters) to (n, outputs); NaN where a solve failed

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from cohort.population.causal import Chain, Columns, Step
-from cohort.population.matching import Criterion
+from cohort.population.baseline import Criterion
+from cohort.population.causal import Chain, Columns
 from cohort.streams import streams
 
 type Inverses = Mapping[str, Callable[[Columns], np.ndarray]]
@@ -154,7 +154,7 @@ class _Target:
         inverses: Inverses,
     ) -> None:
         self.chain, self.fixed, self.measured, self.criteria = chain, fixed, measured, criteria
-        self.above = Chain(_above(chain, {*measured, *(c.column for c in criteria)}))
+        self.above = Chain(chain.upto(*measured, *(c.column for c in criteria)).steps)
         held = {name: self._held(name, exact, inverses) for name in exact}
         used = [d for s in self.above.steps for d in s.draws if not all(name in fixed for name in s.makes)]
         rows = {latent: _row(chain, latent) for latent in (*used, *(latent for latent, _ in held.values()))}
@@ -214,16 +214,6 @@ class _Target:
                 values = np.array(column.levels)[x[c.column]] if column.levels else x[c.column]
                 total[~c.keeps(values, column.unit)] = -math.inf
         return np.where(np.isnan(total), -math.inf, total)
-
-
-def _above(chain: Chain, wanted: set[str]) -> tuple[Step, ...]:
-    """The steps that these columns hang on."""
-    kept = []
-    for s in reversed(chain.steps):
-        if wanted & set(s.makes):
-            kept.append(s)
-            wanted = wanted | set(s.needs)
-    return tuple(reversed(kept))
 
 
 def _row(chain: Chain, latent: str) -> dict[str, float]:

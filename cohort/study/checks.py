@@ -13,8 +13,8 @@ from typing import Any
 from cohort import evidence, units
 from cohort.library import ModelError, load
 from cohort.model import Model
+from cohort.population.baseline import MatchingError, read_targets
 from cohort.population.causal import Column
-from cohort.population.matching import MatchingError, read_targets
 from cohort.study.grammar import Criterion, Prior, criterion
 from cohort.study.people import people_of
 from cohort.study.protocol import Share, Spread

@@ -7,27 +7,8 @@ import polars as pl
 import pytest
 from scipy.special import ndtr, ndtri
 
-from cohort.population.causal import Column
-from cohort.population.matching import (
-    MatchingError,
-    Target,
-    balance,
-    baseline_table,
-    check_targets,
-    read_targets,
-    resample,
-    screen,
-)
-from cohort.study.grammar import criterion
-
-COLUMNS = {
-    "sex": Column("1", "sex", "made up", ("male", "female")),
-    "age": Column("y", "age", "made up"),
-    "weight": Column("kg", "body weight", "made up"),
-    "haematocrit": Column("1", "share of red cells in blood", "made up"),
-    "statin": Column("1", "takes a statin", "made up", ("no", "yes")),
-}
-UNITS = {name: column.unit for name, column in COLUMNS.items()}
+from cohort.population.baseline import MatchingError, Target
+from cohort.population.matching import balance, baseline_table, resample
 
 
 def people(n: int = 20_000, seed: int = 1) -> pl.DataFrame:
@@ -216,107 +197,10 @@ def test_an_id_on_two_rows_is_refused():
         resample(twice, balance(twice, age(50)), 10, seed=1)
 
 
-def test_attrition_is_counted_in_order():
-    criteria = [criterion("18 y <= age <= 50 y"), criterion("sex == female"), criterion("age <= 50 y")]
-    eligible, attrition = screen(POOL, criteria, UNITS)
-    old = POOL.filter(~pl.col("age").is_between(18, 50))
-    assert attrition[0] == ("18 y <= age <= 50 y", old.height)
-    assert attrition[1][1] == POOL.filter(pl.col("age").is_between(18, 50) & (pl.col("sex") == "male")).height
-    assert attrition[2][1] == 0
-    assert eligible.height == POOL.height - sum(n for _, n in attrition)
-
-
-def test_criteria_that_contradict_are_refused():
-    with pytest.raises(MatchingError, match=r"'age >= 50 y' turned \d+ away; 'age < 50 y' turned \d+ away"):
-        screen(POOL, [criterion("age >= 50 y"), criterion("age < 50 y")], UNITS)
-    with pytest.raises(MatchingError, match="did you mean 'weight'"):
-        screen(POOL, [criterion("weigth >= 50 kg")], UNITS)
-    with pytest.raises(MatchingError, match="'age >= 50 kg': kg cannot be written in y"):
-        screen(POOL, [criterion("age >= 50 kg")], UNITS)
-
-
 def test_cells_that_are_not_numbers_are_refused_by_row():
     pool = POOL.head(100).with_columns(age=pl.when(pl.col("subject") == "000041").then(math.nan).otherwise("age"))
     with pytest.raises(MatchingError, match=r"column 'age': 1 cells are missing or not finite, the first in rows \[42"):
         balance(pool, age(45))
-
-
-HEADER = "variable,level,statistic,value,unit,n,source\n"
-
-
-def test_a_table_is_read_in_the_units_of_the_columns(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text(
-        HEADER
-        + "age,,mean,612,month,302,Table 1\nage,,sd,9.5,y,302,Table 1\n"
-        + "sex,female,percent,33.1,%,302,Table 1\nsex,male,percent,67,percent,302,Table 1\n"
-        + "weight,,quantile(0.25),70000,g,,Table 1\nweight,,median,80,kg,,Table 1\n"
-        + "haematocrit,,mean,41,percent,,Table 1\nstatin,,percent,0.61,1,,Table 1\n"
-    )
-    t = {(t.variable, t.level, t.statistic): t for t in read_targets(path, COLUMNS)}
-    assert t["age", "", "mean"].value == pytest.approx(51)
-    assert t["age", "", "mean"].n == 302
-    assert t["sex", "female", "percent"].value == pytest.approx(100 * 33.1 / 100.1)  # rounding in print
-    assert t["weight", "", "quantile(0.25)"].value == pytest.approx(70)
-    assert t["weight", "", "median"].n is None
-    assert t["haematocrit", "", "mean"].value == pytest.approx(0.41)
-    assert t["statin", "yes", "percent"].value == pytest.approx(61)
-
-
-@pytest.mark.parametrize(
-    ("lines", "complaint"),
-    [
-        ("agee,,mean,51,y,,T1", ":2, variable: 'agee' is no column; did you mean 'age'?"),
-        ("age,,mean,51,,,T1", ":2, unit: missing; write such as y"),
-        ("age,,mean,51,kg,,T1", ":2, unit: kg cannot be written in y"),
-        ("age,,mean,nan,y,,T1", ":2, value: 'nan'; write a number"),
-        ("age,,mean,51,y,-3,T1", ":2, n: '-3'; write the number of patients"),
-        ("age,,mean,51,y,,", ":2, source: empty"),
-        ("age,,average,51,y,,T1", ":2, statistic: 'average'; write mean"),
-        ("age,old,mean,51,y,,T1", ":2, level: 'old', but age is a number"),
-        ("age,,mean,51,y,,T1\nage,,sd,0,y,,T1", ":3, value: 0: an SD is more than 0"),
-        ("age,,sd,5,y,,T1", ":2: an SD needs the mean of age"),
-        ("age,,mean,51,y,,T1\nage,,mean,52,y,,T1", ":3: says the same as"),
-        ("age,,median,51,y,,T1\nage,,quantile(0.5),52,y,,T1", ":3: says the same as"),
-        ("age,,mean,17,y,,T1", "age: mean 17 y lies outside the criterion '18 y <= age <= 80 y'"),
-        ("weight,,mean,82000,kg,,T1", "no such people; write one from 0.3 to 600 kg"),
-        ("sex,mail,percent,20,%,,T1", ":2, level: 'mail' of sex; did you mean 'male'?"),
-        ("sex,male,percent,120,%,,T1", ":2, value: 120 percent; write one from 0 to 100"),
-        ("sex,male,percent,60,%,,T1\nsex,female,percent,50,%,,T1", "the percentages of sex sum to 110"),
-        ("sex,male,percent,60,%,,T1\nsex,female,percent,30,%,,T1", "the percentages of sex sum to 90"),
-        ("sex,male,mean,60,%,,T1", "statistic: mean of sex, which is a category"),
-        ("age,,median,50,y,,T1\nage,,quantile(0.25),52,y,,T1", "quantiles are out of order"),
-        ("age,,mean,50,y,,T1\nage,,sd,5,y,,T1\nage,,median,60,y,,T1", "age: median 60 y cannot be with age: mean 50 y"),
-        ("age,,mean,50,y,T1", ":2: more or fewer cells"),
-    ],
-)
-def test_an_impossible_table_is_refused(tmp_path, lines: str, complaint: str):
-    path = tmp_path / "table.csv"
-    path.write_text(HEADER + lines + "\n")
-    with pytest.raises(MatchingError) as e:
-        read_targets(path, COLUMNS, [criterion("18 y <= age <= 80 y")])
-    assert complaint in str(e.value)
-    assert str(path) in str(e.value)
-
-
-def test_everything_wrong_is_told_at_once(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text(HEADER + "agee,,mean,51,y,,T1\nweight,,mean,x,kg,,T1\nsex,male,percent,120,%,,\n")
-    with pytest.raises(MatchingError) as e:
-        read_targets(path, COLUMNS)
-    assert [f":{i}," in str(e.value) for i in (2, 3, 4)] == [True] * 3
-    assert len(str(e.value).splitlines()) == 4
-
-
-def test_targets_written_in_python_are_checked_alike():
-    with pytest.raises(MatchingError, match="target 2, value: -1: an SD is more than 0"):
-        check_targets([Target("age", "mean", 50, "y"), Target("age", "sd", -1, "y")], COLUMNS)
-    assert check_targets([Target("age", "mean", 600, "month")], COLUMNS)[0].value == pytest.approx(50)
-
-
-def test_nobody_of_an_excluded_level_may_be_published():
-    with pytest.raises(MatchingError, match=r"male 40 percent lies outside the criterion 'sex == female'"):
-        check_targets([Target("sex", "percent", 40, "percent", "male")], COLUMNS, [criterion("sex == female")])
 
 
 def test_a_drawn_cohort_has_a_baseline_table_of_its_own():

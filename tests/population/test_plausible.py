@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cohort.population.matching import MatchingError
+from cohort.population.baseline import MatchingError
 from cohort.population.plausible import Observed, Plausible, PlausibleError, accept, diversity, plausible, prevalence
 
 DOSE = 100.0  # mg

@@ -74,6 +74,10 @@ class Study:
     bmi_below: float = np.inf
 
 
+def drained(organ: str) -> Callable[[Columns], np.ndarray]:
+    return lambda x: x[f"mass_{organ}"]
+
+
 def in_life(organ: str) -> Callable[[Columns], np.ndarray]:
     return lambda x: x[f"volume_{organ}"] + x[f"blood_{organ}"]
 
@@ -87,8 +91,7 @@ def not_adipose(x: Columns) -> np.ndarray:
 
 
 OF: dict[str, Callable[[Columns], np.ndarray]] = {
-    **{f"{organ} weight": (lambda x, o=organ: x[f"mass_{o}"]) for organ in ("brain", "heart", "kidney", "liver")},
-    **{f"{organ} weight": (lambda x, o=organ: x[f"mass_{o}"]) for organ in ("lung", "spleen")},
+    **{f"{organ} weight": drained(organ) for organ in ("brain", "heart", "kidney", "liver", "lung", "spleen")},
     **{f"{organ} volume": in_life(organ) for organ in ("kidney", "liver", "pancreas", "spleen")},
     "kidney volume / surface": lambda x: in_life("kidney")(x) / x["bsa"],
     "muscle": muscle_in_life,
@@ -100,7 +103,9 @@ OF: dict[str, Callable[[Columns], np.ndarray]] = {
     "fat-free mass": lambda x: x["fat_free_mass"],
     "fat share": lambda x: 1 - x["fat_free_mass"] / x["weight"],
     "blood / weight": lambda x: x["volume_blood"] / x["weight"],
-    "blood / lean mass": lambda x: x["volume_blood"] / (0.95 * x["fat_free_mass"]),  # DXA: without 5 % bone mineral
+    "blood / lean mass": lambda x: (
+        x["volume_blood"] / (0.95 * x["fat_free_mass"])
+    ),  # DXA: without bone, 5 %, unverified
     "cardiac index": lambda x: x["cardiac_output"] / 60 / x["bsa"],
 }
 

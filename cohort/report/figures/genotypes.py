@@ -17,7 +17,7 @@ def genotypes(people: pl.DataFrame, columns: Mapping[str, Column]) -> str:
     for y, gene in enumerate(reversed(genes)):
         drawn, left = people[f"{gene}_phenotype"], 0.0
         for k, phenotype in enumerate(columns[f"{gene}_phenotype"].levels):
-            share = (drawn == phenotype).sum() / max(len(drawn), 1)
+            share = int((drawn == phenotype).sum()) / max(len(drawn), 1)
             axis.barh(y, share, left=left, color=SHADES[k % len(SHADES)], height=0.74)
             if share > 0.07:
                 words = f"{phenotype}\n{100 * share:.0f} %" if share > 0.16 else f"{100 * share:.0f} %"
