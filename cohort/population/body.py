@@ -1,7 +1,7 @@
 """Body composition and organs of adults: fat, fat-free mass, and eighteen organs that close to the body weight.
 
 Organ masses follow fat-free mass or body surface, not height alone, so that weight changes organs and thin people
-keep plausible ones. What the measured organs leave of the weight is muscle, bone and the rest, never fat.
+keep plausible ones. What the measured organs leave of the weight is muscle and the rest, never fat.
 
 References
 ----------
@@ -13,12 +13,15 @@ References
 [5] Bosgra et al. 2012, Crit Rev Toxicol 42:751: brain by age, blood volume by body surface.
 [6] Willmann et al. 2007, J Pharmacokinet Pharmacodyn 34:401: blood held in organs, exponents of height.
 [7] Birnbaum et al. 1994, as in httk: contents of the gut 1.4 % and other tissue 3.3 % of body weight.
-[8] Janssen et al. 2000, J Appl Physiol 89:81: muscle falls by 0.001 age² kg.
+[8] Janssen et al. 2000, J Appl Physiol 89:81: muscle falls by 0.001 age² kg, not noticeably before 45 to 50 y.
 [9] Wynne et al. 1989, Hepatology 9:297: liver volume falls with age by 20 to 40 % (24 to 91 y).
 [10] Mosteller 1987, N Engl J Med 317:1098: body surface.
 [11] Martin et al. 1994, Int J Obes 18:79: lipid in adipose tissue rises with adiposity, up to 0.85 in cadavers.
 [12] Clarys, Martin, Marfell-Jones et al. 1999, Am J Hum Biol 11:167: fat outside adipose tissue is 4 to 14 % of the
     fat-free weight.
+[13] Gallagher et al. 1996, Am J Epidemiol 143:228: fat share at one BMI rises by 0.14 points a year of age.
+[14] Vaibhav et al. 2022, Cureus 14:e27044: brains of 137 adults at autopsy, CV 0.10 in all.
+[15] Cho et al. 2024, Clin Kidney J 17:sfae068 (UK Biobank): kidney volume per body surface, CV 0.15.
 """
 
 from collections.abc import Mapping
@@ -28,10 +31,10 @@ import numpy as np
 from cohort.population.causal import Column, Columns, step
 
 MEASURED = (
-    "brain", "gonads", "heart", "kidney", "large_intestine", "liver", "lung", "lymph_nodes", "pancreas", "skin",
+    "bone", "brain", "gonads", "heart", "kidney", "large_intestine", "liver", "lung", "lymph_nodes", "pancreas", "skin",
     "small_intestine", "spleen", "stomach", "thymus",
 )  # fmt: skip
-REMAINDER = ("muscle", "bone", "rest")  # share what the others leave of the body weight
+REMAINDER = ("muscle", "rest")  # share what the others leave of the body weight
 ORGANS = ("adipose", "blood", *MEASURED, *REMAINDER)
 
 # Mass without blood, kg, of the reference man and woman [1].
@@ -60,15 +63,15 @@ REFERENCE_FAT_FREE = (57.5, 38.9)  # kg, [2] of the reference people
 REFERENCE_BSA = (1.89, 1.65)  # m²
 REFERENCE_HEIGHT = (176.0, 163.0)  # cm
 
-# Coefficient of variation of people of one size and age, men and women [3]; of bone [3] has 0.01, which would make
-# skeletons alike: 0.10, unverified. Of lymph nodes and thymus [6].
+# Coefficient of variation of people of one size and age, men and women [3]. Of bone [3] has 0.01, which would make
+# skeletons alike: 0.10, unverified. Of brain [14] and kidneys [15] what was measured since; of lymph nodes, thymus [6].
 CV: dict[str, tuple[float, float]] = {
     "blood": (0.10, 0.10),
     "bone": (0.10, 0.10),
-    "brain": (0.05, 0.05),
+    "brain": (0.09, 0.09),
     "gonads": (0.05, 0.05),
     "heart": (0.19, 0.25),
-    "kidney": (0.25, 0.25),
+    "kidney": (0.15, 0.15),
     "large_intestine": (0.20, 0.13),
     "liver": (0.24, 0.25),
     "lung": (0.33, 0.33),
@@ -99,7 +102,7 @@ _BLOOD = {
 BLOOD_SHARE: dict[str, float] = {k: v / 100 for k, v in _BLOOD.items()} | {"rest": 1 - sum(_BLOOD.values()) / 100}
 
 FAT_LIMITS = (0.06, 0.62)  # share of the body weight
-REMAINDER_LIMITS = (0.38, 0.80)  # muscle, bone and rest, of the fat-free mass; of the reference people 0.70 and 0.68
+REMAINDER_LIMITS = (0.25, 0.72)  # muscle and rest, of the fat-free mass; of the reference people 0.56 and 0.52
 FAT_SPREAD = np.array([0.20, 0.13])  # SD of logit(fat share) given weight and height: 5 % of fat-free mass, unverified
 
 
@@ -123,14 +126,16 @@ def body_surface(x: Columns, z: Columns) -> Mapping[str, np.ndarray]:
         "fat_free_mass": Column(
             "kg",
             "fat-free mass",
-            "Janmahasatian et al. 2005; its 5 % spread between people of one size: unverified",
+            "Janmahasatian 2005, by age Gallagher 1996; its 5 % spread between people of one size: unverified",
         )
     },
-    needs=("sex", "weight", "bmi"),
+    needs=("sex", "age", "weight", "bmi"),
     draws=("fat",),
 )
 def composition(x: Columns, z: Columns) -> Mapping[str, np.ndarray]:
-    typical = np.clip(1 - janmahasatian(x["sex"], x["weight"], x["bmi"]) / x["weight"], *FAT_LIMITS)
+    fat = 1 - janmahasatian(x["sex"], x["weight"], x["bmi"]) / x["weight"]  # [2]
+    share = fat + 0.0014 * np.maximum(x["age"] - 45, 0)  # [13], from when muscle is lost [8]
+    typical = np.clip(share, *FAT_LIMITS)
     odds = typical / (1 - typical) * np.exp(FAT_SPREAD[x["sex"]] * z["fat"])
     return {"fat_free_mass": x["weight"] * (1 - np.clip(odds / (1 + odds), *FAT_LIMITS))}
 
@@ -144,7 +149,7 @@ def adipose_tissue(weight: np.ndarray, fat_free: np.ndarray) -> np.ndarray:
 
 
 def typical_masses(sex: np.ndarray, age: np.ndarray, height: np.ndarray, bsa: np.ndarray, fat_free: np.ndarray) -> dict:
-    """Mean mass of each organ but adipose tissue, kg, of people of this size and age; muscle, bone and rest before
+    """Mean mass of each organ but adipose tissue, kg, of people of this size and age; muscle and rest before
     closing. All (n,)."""
     size = (fat_free / np.array(REFERENCE_FAT_FREE)[sex]) ** 0.75  # allometric, on fat-free mass
     surface = bsa / np.array(REFERENCE_BSA)[sex]
@@ -164,7 +169,7 @@ def typical_masses(sex: np.ndarray, age: np.ndarray, height: np.ndarray, bsa: np
 
 
 def close_mass(mass: Mapping[str, np.ndarray], weight: np.ndarray, fat_free: np.ndarray) -> dict[str, np.ndarray]:
-    """Make organs sum to the body weight: muscle, bone and rest, in their own proportion, take what is left. Where that
+    """Make organs sum to the body weight: muscle and rest, in their own proportion, take what is left. Where that
     would be too little or too much to be a body, the measured organs give way. mass: kg by organ, any `conceptus` with
     them."""
     fixed = [mass[o] for o in mass if o not in (*REMAINDER, *MEASURED)]
@@ -185,7 +190,7 @@ def _mass_columns() -> dict[str, Column]:
         "liver": "Johnson 2005; -1 %/y after 60 y after Wynne 1989, unverified; spread: McNally 2014",
         "skin": "ICRP 89 by body surface; spread: McNally 2014",
         "muscle": "what other organs leave of the weight; proportions: ICRP 89, Janssen 2000; spread: unverified",
-        "bone": "what other organs leave of the weight; proportions: ICRP 89; spread: unverified",
+        "bone": "ICRP 89 by height², loss from 50 y on: httk; spread: unverified",
         "rest": "what other organs leave of the weight; proportions: Birnbaum 1994",
     }
     about = {"rest": "all else: connective tissue, contents of the gut", "blood": "blood", "adipose": "adipose tissue"}

@@ -78,12 +78,12 @@ class Chain:
     @cached_property
     def _tied(self) -> dict[str, dict[str, float]]:
         """Rows of the Cholesky factor of the latents that are correlated with another: name to weights."""
-        names = [n for n in self.latents if any(n in pair for pair in self.correlations)]
+        # In the order of the correlations, not of the steps: a chain of fewer steps makes the same people.
+        names = list(dict.fromkeys(name for pair in self.correlations for name in pair))
         r = np.eye(len(names))
         for (a, b), value in self.correlations.items():
-            if a in names and b in names:
-                i, j = names.index(a), names.index(b)
-                r[i, j] = r[j, i] = value
+            i, j = names.index(a), names.index(b)
+            r[i, j] = r[j, i] = value
         lower = np.linalg.cholesky(r) if names else r
         return {n: {m: lower[i, j] for j, m in enumerate(names) if lower[i, j]} for i, n in enumerate(names)}
 

@@ -181,7 +181,9 @@ HPGL_SPREAD = np.log(185 / 65) / 2.704
     {
         "mppgl": Column("mg/g", "microsomal protein per liver", "Barter 2008; spread: Wilson 2003, range"),
         "hpgl": Column(
-            "1e6/g", "hepatocytes per liver", "Barter 2007 as in httk; spread from the range of Wilson 2003"
+            "1/ug",
+            "hepatocytes per liver, which is 10⁶/g",
+            "Barter 2007 as in httk; spread from the range of Wilson 2003",
         ),
     },
     needs=("age",),

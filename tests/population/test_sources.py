@@ -30,7 +30,6 @@ from cohort.units import unit
 ALL = [name for name in NAMES if name != "resample"]  # which needs a file: test_resample.py
 ADULTS = ("us", "europe", "japan")
 DATA = Path(os.environ.get("COHORT_DATA") or Path(__file__).parents[3] / "shared" / "data")
-UNREAD = {"hpgl": "1e6/g"}  # a number is no part of a unit
 MEN, WOMEN = 0, 1
 
 type People = dict[str, np.ndarray]
@@ -80,12 +79,7 @@ def test_everyone_closes(made: Source):
 
 def test_every_column_has_a_unit_a_meaning_and_a_source(made: Source):
     for column, told in made.columns.items():
-        if column in UNREAD:
-            assert told.unit == UNREAD[column]
-            with pytest.raises(ValueError, match="is not a unit"):
-                unit(told.unit)
-        else:
-            unit(told.unit)  # refuses what pint does not read
+        unit(told.unit)  # refuses what pint does not read
         assert told.about.strip(), column
         assert told.source.strip(), column
         assert len(set(told.levels)) == len(told.levels) != 1 or column == "ancestry", column
@@ -193,7 +187,6 @@ def test_sex_and_age_do_not_depend_on_what_else_is_asked(us: People):
         np.testing.assert_array_equal(values, us[column][:100], err_msg=column)
 
 
-@pytest.mark.xfail(reason="upto drops creatinine, whose latent goes with that of the kidneys, and their tie with it")
 def test_asking_for_less_changes_nothing(us: People):
     """A person does not depend on which columns are made."""
     own = streams(1, "population", names(0, 100))
@@ -345,7 +338,6 @@ def test_genes_go_with_ancestry(us: People):
         assert poor[us["genetic_ancestry"] == ancestry.index(group)].mean() == pytest.approx(share, abs=0.06)
 
 
-@pytest.mark.xfail(reason="a spread of 25 % leaves kidneys too little to go by: r 0.4 and 0.3")
 @pytest.mark.parametrize(("b", "target"), [("bsa", 0.68), ("measured_gfr", 0.62)])
 def test_kidneys_go_with_size_and_function(us: People, b: str, target: float):
     """[3], donors below 65 y."""
