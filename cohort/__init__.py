@@ -40,6 +40,9 @@ if typing.TYPE_CHECKING:
     from cohort.pharmacometrics.scan import scan
     from cohort.pharmacometrics.sensitivity import dgsm, sobol
     from cohort.pharmacometrics.vpc import vpc
+    from cohort.population.plausible import plausible
+    from cohort.population.sources import source
+    from cohort.population.twin import twin
     from cohort.results import open_results
     from cohort.simulation import simulate
     from cohort.study import Study, read_study
@@ -57,6 +60,9 @@ _ROOMS = {
     "dgsm": "cohort.pharmacometrics.sensitivity",
     "sobol": "cohort.pharmacometrics.sensitivity",
     "vpc": "cohort.pharmacometrics.vpc",
+    "plausible": "cohort.population.plausible",
+    "source": "cohort.population.sources",
+    "twin": "cohort.population.twin",
     "load_model": "cohort.library",
     "sample_population": "cohort.enrolment",
     "open_results": "cohort.results",
@@ -93,6 +99,7 @@ __all__ = [
     "normal",
     "of_baseline",
     "open_results",
+    "plausible",
     "proportional",
     "quantity",
     "read_events",
@@ -102,6 +109,8 @@ __all__ = [
     "simulate",
     "sobol",
     "solve",
+    "source",
+    "twin",
     "vpc",
 ]
 

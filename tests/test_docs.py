@@ -1,13 +1,14 @@
 """What the documents show runs as it stands there: a reader may copy it."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from cohort.cli import app
-from cohort.study import read_study
+from cohort.study import read_study, source_of
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -38,9 +39,10 @@ def blocks(path: Path, language: str) -> list[tuple[int, str]]:
 
 def files(path: Path, folder: Path) -> None:
     """Write the blocks that open with a file's name, as that file."""
-    for _, text in blocks(path, "python"):
-        if name := re.match(r"# (\w+\.py)\n", text):
-            (folder / name[1]).write_text(text)
+    for language in ("python", "yaml", "csv"):
+        for _, text in blocks(path, language):
+            if name := re.match(r"# (\w+\.\w+)\n", text):
+                (folder / name[1]).write_text(text if language == "python" else text.split("\n", 1)[1])
 
 
 @pytest.fixture
@@ -83,3 +85,52 @@ def test_what_is_not_offered_is_refused_in_the_words_of_the_document(engine: Pat
     assert refused.exit_code == 2
     assert refused.stderr.strip() in engine.read_text()
     assert "cbrt" in refused.stderr
+
+
+@pytest.fixture
+def population(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The document, in a folder with the files that it shows."""
+    path = root / "docs/population.md"
+    files(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def test_every_command_of_the_population_runs(population: Path):
+    commands = re.findall(r"^cohort (population .*|twin .*)$", population.read_text(), re.MULTILINE)
+    assert len(commands) == 8
+    for command in commands:
+        done = CliRunner().invoke(app, shlex.split(command))
+        assert done.exit_code == 0, f"{command}: {done.output}"
+
+
+def test_every_example_of_the_population_runs(population: Path):
+    examples = blocks(population, "python")
+    assert len(examples) == 2
+    for line, text in examples:
+        exec(compile("\n" * line + text, str(population), "exec"), {})
+
+
+def test_the_people_of_a_study_that_are_shown_are_read(population: Path, tmp_path: Path):
+    [people] = [text for _, text in blocks(population, "yaml") if text.startswith("population:")]
+    study = re.sub(r"population:\n(  .*\n)+", people, STUDY).replace("anticoagulant.py", "evolocumab")
+    covariates = "  covariates:\n" + "".join(
+        f"    {name}: {{mean: {mean}, sd: {sd}, source: made up}}\n"
+        for name, mean, sd in (("pcsk9", "400 ng/mL", "100 ng/mL"), ("ldl", "130 mg/dL", "20 mg/dL"))
+    )
+    study = study.replace("  covariates:\n", covariates + "    ezetimibe: {fraction: 0, source: made up}\n")
+    study = study.replace("inr: {", "ldl_change: {") + "arms: {placebo: {n: 10}}\n"
+    (tmp_path / "study.yaml").write_text(study)
+    read = read_study(tmp_path / "study.yaml")
+    assert read.population.conditions == ["ckd=3"]
+    assert "kp_liver" in source_of(read).columns
+
+
+def test_what_the_document_says_of_conditions_is_so(population: Path):
+    from cohort.population.conditions import CONDITIONS
+
+    told = dict(re.findall(r"^\| `(\w+)` \| (`[^|]*`)[^|]* \|", population.read_text(), re.MULTILINE))
+    assert set(CONDITIONS) <= set(told)
+    for name, condition in CONDITIONS.items():
+        values = re.findall(r"`([^`]+)`", told[name])
+        assert set(values) <= set(condition.values)

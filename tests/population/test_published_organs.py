@@ -286,7 +286,9 @@ OUTSIDE: dict[str, dict[tuple[str, str], tuple[float, float | None]]] = {
         ("Oberholzer men", "blood / weight"): (0.89, 0.79),
         ("Oberholzer women", "blood / weight"): (0.89, 0.73),
     },
-    "a spread of 44 % is more than the 38 % of McNally 2014 between people of one size": {("Caglar", "spleen volume"): (1.05, 0.69)},
+    "a spread of 44 % is more than the 38 % of McNally 2014 between people of one size": {
+        ("Caglar", "spleen volume"): (1.05, 0.69)
+    },
 }
 LISTED = {where: numbers for found in OUTSIDE.values() for where, numbers in found.items()}
 
