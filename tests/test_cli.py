@@ -432,7 +432,7 @@ def test_a_twin_has_what_is_known_of_the_person(tmp_path: Path):
     people = pl.read_parquet(file)
     assert people["height"].to_numpy() == pytest.approx(158)
     assert people["gfr"].to_numpy() == pytest.approx(57.5, abs=0.05)
-    assert people["bmi"].std() > 3
+    assert np.std(people["bmi"].to_numpy()) > 3
     assert pq.read_schema(file).metadata[b"cohort.known.height"] == b"158 +- 0"
     person.write_text("source: us\nknown: {height: 380 cm}\n")
     assert "height" in refused("twin", person, "-o", file)

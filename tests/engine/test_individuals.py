@@ -109,7 +109,8 @@ def in_jax(name: str, covariates: bool) -> np.ndarray:
 @pytest.mark.parametrize("covariates", [True, False], ids=["with covariates", "without"])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_subjects_parameters_are_those_of_the_model(name: str, covariates: bool):
-    np.testing.assert_allclose(made(name, range(N), covariates=covariates), in_jax(name, covariates), rtol=1e-14)
+    """To the rounding of a sum of a few terms that cancel, in another order (the whole body's volumes)."""
+    np.testing.assert_allclose(made(name, range(N), covariates=covariates), in_jax(name, covariates), rtol=5e-14)
 
 
 @pytest.mark.parametrize("isa", ISAS)
