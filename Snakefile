@@ -45,6 +45,10 @@ def registered(wildcards):
     return [file] if os.path.exists(file) else []
 
 
+def people_files(wildcards):
+    return [str(file) for file in study_of(wildcards).population.files]
+
+
 def outcomes(use):
     return lambda wildcards: [str(e.file) for e in study_of(wildcards).evidence.values() if e.use in use]
 
@@ -53,7 +57,7 @@ rule all:
     input: expand("results/{study}/report.html", study=STUDIES)
 
 rule population:
-    input: study="config/studies/{study}.yaml", model=model_file
+    input: study="config/studies/{study}.yaml", model=model_file, files=people_files
     output: "results/{study}/population.parquet", "results/{study}/attrition.json", "results/{study}/made/population.json"
     log: "results/{study}/log/population.txt"
     shell: "cohort population {input.study} 2>&1 | tee {log}"

@@ -55,17 +55,17 @@ def figures(results: Results) -> dict[str, str]:
     return drawn
 
 
+FAMILIES = ("mass_", "volume_", "blood_", "flow_", "kp_")  # of columns, one an organ
+
+
 def _units(results: Results) -> dict[str, str]:
-    """Of each quantity of the people that the study has to do with: size, covariates, criteria."""
-    study = results.study
-    model = load(study.model, study.path.parent)
+    """Of each quantity of the people that the study has to do with: size, covariates, criteria; not organ by organ."""
+    study, people = results.study, results.population
+    model, source = load(study.model, study.path.parent), source_of(study)
     concerned = ["age", "height", "weight", "bmi", *model.covariates.fields(), *study.population.covariates]
     concerned += [criterion.column for criterion in study.population.eligibility]
-    numbers = [
-        n for n in dict.fromkeys(concerned) if n in results.population and results.population[n].dtype.is_numeric()
-    ]
-    source = source_of(study)
-    return {name: unit_of(source, model, name) for name in numbers}
+    shown = [n for n in dict.fromkeys(concerned) if n in people and not n.startswith(FAMILIES)]
+    return {name: unit_of(source, model, name) for name in shown if people[name].dtype.is_numeric()}
 
 
 def report(results: Results, drawn: dict[str, str]) -> str:

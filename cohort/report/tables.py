@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from cohort.model import Model
-from cohort.study import Criterion, Study
+from cohort.study import Study
 from cohort.trial import MEAN
 
 
@@ -49,8 +49,10 @@ def verdicts(study: Study, summary: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def attrition(study: Study, counts: dict[str, Any]) -> list[tuple[Criterion, int]]:
-    return [(c, counts["excluded"].get(str(c), 0)) for c in study.population.eligibility]
+def attrition(study: Study, counts: dict[str, Any]) -> list[tuple[str, int]]:
+    """How many each criterion turned away, and each condition that they could not have."""
+    criteria = {str(c): 0 for c in study.population.eligibility}
+    return list((criteria | counts["excluded"]).items())
 
 
 def people(table: pl.DataFrame, units: dict[str, str], covariates: list[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ def love(rows: list[dict[str, Any]]) -> str:
     axis.axvline(0, color="#888", lw=0.8)
     for side in (-SMALL, SMALL):
         axis.axvline(side, color="#bbb", lw=0.8, ls=":")
-    axis.set_yticks(range(len(rows)), [row["target"] for row in reversed(rows)])
+    axis.set_yticks(range(len(rows)), [row["target"].replace("**2", "²") for row in reversed(rows)])
     axis.set_xlabel("standardised difference from the published figure")
     axis.plot([], [], "o", color=OBSERVED, mfc="white", label="before")
     axis.plot([], [], "o", color=PREDICTED, label="after")
