@@ -26,12 +26,13 @@ test: setup ## lint, types and quick tests
 test-slow: setup ## the tests marked slow
 	$(BIN)/pytest -m slow
 
-benchmark: setup ## measure the engine beside other solvers (a quarter of an hour; needs a C++ compiler)
+benchmark: setup ## measure engine and population beside others (a quarter of an hour; needs a C++ compiler)
 	tools/uv pip install -q --python .venv --target .tools/benchmark --no-deps --require-hashes \
 		--build-constraints benchmarks/requirements.lock -r benchmarks/requirements.lock
 	PYTHONPATH=.tools/benchmark $(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.figure
 	$(BIN)/python -m benchmarks.floor
+	$(BIN)/python -m benchmarks.population
 
 format: setup ## rewrite the code in the house format
 	$(BIN)/ruff check --fix
