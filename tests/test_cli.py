@@ -382,6 +382,10 @@ def test_people_that_cannot_be_are_refused(tmp_path: Path):
     assert "sex == female" in refused(*alone, "--condition", "pregnancy=20")
     assert "no value left" in refused(*alone, "--criterion", "age > 60 y", "--criterion", "age < 50 y")
     assert "is not a set of abundances" in refused(*alone, "--abundances", "guess")
+    lacking = refused(*alone, "--compound", "caffeine", "--abundances", "lcms")
+    assert "the set 'lcms' has no abundance_CYP1A2" in lacking
+    assert "there are caffeine, midazolam" in refused(*alone, "--compound", "aspirin")
+    assert "no such file" in refused(*alone, "--match", tmp_path / "nowhere.csv")
     assert not file.exists()
 
 

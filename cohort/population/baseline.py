@@ -94,6 +94,8 @@ def read_targets(path: str | Path, columns: Mapping[str, Column], criteria: Sequ
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), restkey="", strict=True)
         header = reader.fieldnames or []
         lines = [(f"{path}:{reader.line_num}", line) for line in reader]
+    except FileNotFoundError:
+        raise MatchingError(f"{path}: no such file; write the path of a CSV file") from None
     except (UnicodeDecodeError, csv.Error) as e:
         raise MatchingError(f"{path}: not CSV in UTF-8: {e}") from None
     if sorted(header) != sorted(HEADER):

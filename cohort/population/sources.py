@@ -169,5 +169,9 @@ def source(
         from cohort.population.partition import compound_steps, read_compound  # pydantic and pint take a while
 
         drug = compound_steps(read_compound(compound))
+        if lacking := [c for s in drug for c in s.needs if c not in made.columns]:
+            raise SourceError(
+                f"compound {compound}: the set {abundances!r} has no {', '.join(lacking)}; choose another"
+            )
         made = replace(made, chain=Chain((*made.chain.steps, *drug), made.chain.correlations))
     return made
