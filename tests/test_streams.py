@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cohort.streams import philox, streams
+from cohort.philox import philox
+from cohort.streams import streams
 
 # Random123, tests/kat_vectors, philox4x32 10: counter, key, output (Salmon et al. 2011).
 KNOWN = [
