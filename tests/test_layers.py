@@ -12,8 +12,8 @@ import cohort
 PACKAGE = Path(cohort.__file__).parent
 ROOMS: list[str] = [
     "units", "philox", "streams", "record", "store", "cluster", "model", "library", "trace", "evidence", "population",
-    "study", "enrolment", "dosing", "engine", "trial", "posterior", "simulation", "pharmacometrics", "calibration", "comparison",
-    "results", "report", "pipeline", "cli",
+    "study", "enrolment", "dosing", "engine", "trial", "posterior", "simulation", "pharmacometrics", "calibration",
+    "comparison", "results", "report", "pipeline", "cli",
 ]  # fmt: skip
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py" and "models" not in p.parts]
 
