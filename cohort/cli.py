@@ -96,7 +96,7 @@ def population(
     study: Annotated[Path | None, typer.Argument(help="a study file; without one, --source, --size and -o")] = None,
     source: Annotated[str | None, typer.Option(help="us, europe, japan, us_children, …, or resample")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="how many people")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="another seed, other people")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="another seed, other people; 1 if not given")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a .parquet file")] = None,
     condition: Annotated[list[str] | None, typer.Option(help="such as ckd=4; may be repeated")] = None,
     criterion: Annotated[list[str] | None, typer.Option(help="such as '18 y <= age <= 65 y'; may be repeated")] = None,
@@ -108,17 +108,14 @@ def population(
     abundances: Annotated[str | None, typer.Option(help="a set of enzyme abundances")] = None,
 ) -> None:
     """Make virtual people: those of a study, screened against its criteria, or any number of a source."""
-    alone = (source, size, output)
-    if (study is None) == all(option is None for option in alone) or (study is None and None in alone):
-        message = "name a study file, or --source, --size and -o FILE; not both"
-        console.print(f"cohort population: {message}", style="red", markup=False)
-        raise typer.Exit(2)
-    if study is not None:
+    told = (source, size, output, seed, condition, criterion, match, people, compound, abundances)
+    if study is not None and all(option is None for option in told):
         _enrol(study)
         return
-    assert source is not None
-    assert size is not None
-    assert output is not None
+    if study is not None or source is None or size is None or output is None:
+        message = "name a study file, which says everything; or --source, --size and -o FILE"
+        console.print(f"cohort population: {message}", style="red", markup=False)
+        raise typer.Exit(2)
     with refusals():
         from cohort.population.enzymes import DEFAULT
         from cohort.population.sources import source as named
@@ -135,7 +132,7 @@ def population(
             from cohort.study import criteria_of
 
             kept = criteria_of(criterion or (), chosen.columns, condition or ())
-        _write_people(chosen, size, seed, output, kept, match)
+        _write_people(chosen, size, 1 if seed is None else seed, output, kept, match)
 
 
 def _write_people(
@@ -177,13 +174,17 @@ def _write_people(
 
 def _enrol(study: Path) -> None:
     with refusals("making virtual people"):
-        from cohort.enrolment import sample_population
+        from cohort.enrolment import columns_of, sample_population
+        from cohort.population.table import schema, write
         from cohort.record import canonical, plain
-        from cohort.store import write_table, write_text
+        from cohort.store import write as whole
+        from cohort.store import write_text
 
         results = opened(study)
         screening = sample_population(results.study)
-        write_table(results.population_file, screening.people)
+        shape = schema(columns_of(results.study))
+        rows = screening.people.select(shape.names).to_arrow().cast(shape)
+        whole(results.population_file, lambda temporary: write(temporary, [rows], shape))
         counts = {"screened": screening.screened, "enrolled": screening.people.height, "excluded": screening.excluded}
         write_text(results.attrition_file, canonical(counts))
         if screening.matching:

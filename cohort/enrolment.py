@@ -3,7 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from cohort.library import load
 from cohort.model import Model
 from cohort.population import matching, table
 from cohort.population.baseline import Target, read_targets
+from cohort.population.causal import Column
 from cohort.population.sources import Source, names
 from cohort.streams import Streams, streams
 from cohort.study import Criterion, Share, Spread, Study, source_of, unit_of
@@ -75,6 +76,22 @@ def candidates(study: Study, source: Source, model: Model, subjects: list[str]) 
             value = _drawn(study.population.covariates[name], meta["unit"], own.normal(name)[:, 0])
             extra[name] = np.where(value, meta["levels"][1], meta["levels"][0]) if meta["levels"] else value
     return frame.with_columns(**{name: pl.Series(value) for name, value in extra.items()})
+
+
+def columns_of(study: Study) -> dict[str, Column]:
+    """Every column of the study's people beside `subject`, in order; what the trial says of its own has its source."""
+    model, given = load(study.model, study.path.parent), study.population.covariates
+    columns = {
+        name: replace(column, source=given[said].source)
+        if (said := "female" if name == "sex" else name) in given
+        else column
+        for name, column in source_of(study).columns.items()
+    }
+    return columns | {
+        name: Column(meta["unit"], meta["about"], given[name].source, tuple(meta["levels"] or ()))
+        for name, meta in model.covariates.fields().items()
+        if name not in columns
+    }
 
 
 def screen(

@@ -375,8 +375,12 @@ def test_people_with_criteria_conditions_and_a_baseline(tmp_path: Path):
 def test_people_that_cannot_be_are_refused(tmp_path: Path):
     file = tmp_path / "people.parquet"
     alone = ("population", "--source", "us", "--size", 20, "-o", file)
-    assert "name a study file, or --source" in refused("population")
-    assert "name a study file, or --source" in refused("population", STUDY, "--source", "us")
+    for words in (
+        ["population"],
+        ["population", STUDY, "--source", "us"],
+        ["population", STUDY, "--condition", "ckd=3"],
+    ):
+        assert "name a study file, which says everything; or --source" in refused(*words)
     assert "write one of us, europe, japan" in refused("population", "--source", "uk", "--size", 20, "-o", file)
     assert "did you mean 'ckd'" in refused(*alone, "--condition", "ckt=4")
     assert "sex == female" in refused(*alone, "--condition", "pregnancy=20")

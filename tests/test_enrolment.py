@@ -7,7 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cohort.enrolment import BLOCK, PopulationError, candidates, check_people, covariates_of, sample_population
+from cohort.enrolment import (
+    BLOCK,
+    PopulationError,
+    candidates,
+    check_people,
+    columns_of,
+    covariates_of,
+    sample_population,
+)
 from cohort.model import Record, Scalar, category, quantity
 from cohort.population.baseline import MatchingError
 from cohort.population.sources import source
@@ -300,3 +308,14 @@ def test_a_model_may_ask_for_an_organ_a_gene_or_a_partition_coefficient(linear, 
     x = covariates_of(asking, people)
     assert x.mass_liver.tolist() == people["mass_liver"].to_list()
     assert [("PM", "IM", "NM", "UM")[i] for i in x.CYP2D6_phenotype] == people["CYP2D6_phenotype"].to_list()
+
+
+def test_every_column_of_enrolled_people_has_unit_and_source(laplace, people):
+    """What the trial says of its own people carries the trial's source, all else the source's."""
+    columns = columns_of(laplace)
+    assert ["subject", *columns] == people.columns
+    assert columns["sex"].source == laplace.population.covariates["female"].source
+    assert columns["ldl"].unit == "mg/dL"
+    assert columns["statin"].levels == ("no", "yes")
+    assert columns["height"].source.startswith("NHANES")
+    assert all(column.source for column in columns.values())
