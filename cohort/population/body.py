@@ -102,7 +102,7 @@ _BLOOD = {
 BLOOD_SHARE: dict[str, float] = {k: v / 100 for k, v in _BLOOD.items()} | {"rest": 1 - sum(_BLOOD.values()) / 100}
 
 FAT_LIMITS = (0.06, 0.62)  # share of the body weight
-REMAINDER_LIMITS = (0.25, 0.72)  # muscle and rest, of the fat-free mass; of the reference people 0.56 and 0.52
+REMAINDER_LIMITS = (0.20, 0.72)  # muscle and rest, of the fat-free mass; of the reference people 0.56 and 0.52
 FAT_SPREAD = np.array([0.20, 0.13])  # SD of logit(fat share) given weight and height: 5 % of fat-free mass, unverified
 
 

@@ -54,7 +54,7 @@ def assert_a_body(x: People) -> None:
     adipose = x["mass_adipose"] / x["weight"]
     assert ((adipose > 0.02) & (adipose < 0.75)).all()
     remainder = sum(x[f"mass_{o}"] for o in REMAINDER) / x["fat_free_mass"]
-    assert ((remainder > 0.25 - 1e-9) & (remainder < 0.72 + 1e-9)).all()
+    assert ((remainder > 0.20 - 1e-9) & (remainder < 0.72 + 1e-9)).all()
 
 
 @pytest.fixture(scope="module", params=ADULTS)
