@@ -11,7 +11,8 @@ import cohort
 
 PACKAGE = Path(cohort.__file__).parent
 ROOMS: list[str] = [
-    "units", "philox", "streams", "record", "store", "cluster", "model", "library", "trace", "evidence", "population",
+    "units", "philox", "streams", "record", "store", "cluster", "inference", "mixture",
+    "borrowing", "analysis", "agreement", "decision", "model", "library", "trace", "evidence", "population",
     "study", "enrolment", "dosing", "engine", "trial", "posterior", "simulation", "pharmacometrics", "calibration",
     "comparison", "results", "report", "pipeline", "cli",
 ]  # fmt: skip

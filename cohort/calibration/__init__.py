@@ -12,9 +12,9 @@ from cohort import evidence
 from cohort.calibration import fitness
 from cohort.calibration.fit import Data, fitted, observed, priors, probability, run, sampler
 from cohort.calibration.response import CalibrationError, response
+from cohort.inference.diagnosis import convergence, flat, reasons_to_refuse
 from cohort.library import load
 from cohort.model import Model
-from cohort.posterior import flat
 from cohort.record import canonical, digest, file_digest, plain
 from cohort.study import Study, fingerprint
 
@@ -58,8 +58,8 @@ def calibrate(
     mcmc = run(sampler(inference, chains=plan.chains, warmup=plan.warmup, draws=plan.draws), study.seed, measured)
     posterior = _tree(mcmc, study, data, partial(fitted, study, model, endpoint, data))
     calibrated = priors(study, model)
-    found = fitness.diagnostics(posterior, list(calibrated))
-    if wrong := fitness.reasons_to_refuse(found):
+    found = convergence(posterior, list(calibrated))
+    if wrong := reasons_to_refuse(found):
         raise CalibrationError(
             f"{study.path}: the calibration did not converge: {'; '.join(wrong)}. Nothing was written"
         )

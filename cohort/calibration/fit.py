@@ -20,8 +20,6 @@ from cohort.study import Prior, Study
 if TYPE_CHECKING:
     from numpyro.infer import MCMC
 
-MAX_RHAT = 1.01
-
 
 @dataclass(frozen=True)
 class Data:

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import scipy
 
-from cohort.calibration.fit import MAX_RHAT, Data
-from cohort.posterior import convergence, flat, values
+from cohort.calibration.fit import Data
+from cohort.inference.diagnosis import flat
 from cohort.study import Prior, Study
 
 if TYPE_CHECKING:
@@ -49,22 +49,6 @@ def contraction(posterior: "xr.DataTree", priors: dict[str, Prior]) -> pl.DataFr
             }
         )
     return pl.DataFrame(rows)
-
-
-def diagnostics(posterior: "xr.DataTree", names: list[str]) -> dict[str, float]:
-    """Convergence of the chains, and the smallest BFMI: how well NUTS moved between energies."""
-    energy = values(posterior, "energy", "sample_stats")
-    bfmi = (np.diff(energy, axis=1) ** 2).mean(axis=1) / energy.var(axis=1)
-    return convergence(posterior, names) | {"bfmi": float(bfmi.min())}
-
-
-def reasons_to_refuse(found: dict[str, float]) -> list[str]:
-    wrong = []
-    if not found["r_hat"] <= MAX_RHAT:
-        wrong.append(f"R-hat is {found['r_hat']:.3f}, more than {MAX_RHAT}")
-    if found["divergences"] > 0:
-        wrong.append(f"{found['divergences']:.0f} transitions diverged")
-    return wrong
 
 
 def leave_one_out(posterior: "xr.DataTree", data: Data, refit: Any) -> pl.DataFrame:

@@ -13,10 +13,10 @@ import polars as pl
 from cohort import units
 from cohort.calibration import CalibrationError, calibrate
 from cohort.calibration.fit import priors
-from cohort.calibration.fitness import chi_square, diagnostics
+from cohort.calibration.fitness import chi_square
+from cohort.inference.diagnosis import convergence, flat, values
 from cohort.library import load
 from cohort.model import Model
-from cohort.posterior import flat, values
 from cohort.record import plain
 from cohort.study import Study
 
@@ -157,7 +157,7 @@ def _tables(tree: "xr.DataTree", names: list[str], before: dict[str, tuple[float
         {"arm": str(a), "observed": float(y), "se": float(s), "fitted": float(f.mean()), "sd": float(f.std())}
         for a, y, s, f in zip(values(tree, "arm"), observed, se, np.swapaxes(draws, 0, 1), strict=True)
     ]
-    found = diagnostics(tree, names)
+    found = convergence(tree, names)
     return {
         "parameters": parameters,
         "arms": arms,

@@ -12,8 +12,9 @@ from cohort import evidence
 from cohort.comparison import agreement, borrowing, safety
 from cohort.comparison.discrepancy import ComparisonError, fit
 from cohort.comparison.predict import ArmPrediction, Predictions, predict, record, registered_path
+from cohort.inference.diagnosis import flat
 from cohort.library import load
-from cohort.posterior import flat, parameter_draws
+from cohort.posterior import parameter_draws
 from cohort.record import Audit, canonical, file_digest, git, plain
 from cohort.study import Study
 from cohort.trial import analysis_set

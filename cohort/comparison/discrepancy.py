@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cohort.calibration.fitness import reasons_to_refuse
 from cohort.comparison.predict import ArmPrediction
-from cohort.posterior import convergence
+from cohort.inference.diagnosis import convergence, reasons_to_refuse
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -10,11 +10,9 @@ from cohort.calibration.fit import Data
 from cohort.calibration.fitness import (
     chi_square,
     contraction,
-    diagnostics,
     fit_of_arms,
     leave_one_out,
     prior_sd,
-    reasons_to_refuse,
 )
 from cohort.study import Prior
 
@@ -158,27 +156,3 @@ def test_residuals_show_their_trend_with_dose(laplace):
     assert overall["slope_q4w"] == pytest.approx(4)
     assert overall["mean_residual_q2w"] == pytest.approx(seen[members[0] > 0].mean())
     assert table["z"].to_list() == pytest.approx((seen / 2).tolist())
-
-
-@pytest.mark.parametrize(
-    ("found", "said"),
-    [
-        ({"r_hat": 1.0099, "divergences": 0}, []),
-        ({"r_hat": 1.011, "divergences": 0}, ["R-hat is 1.011, more than 1.01"]),
-        ({"r_hat": 1.0, "divergences": 3}, ["3 transitions diverged"]),
-        ({"r_hat": math.nan, "divergences": 0}, ["R-hat is nan, more than 1.01"]),
-        ({"r_hat": 1.5, "divergences": 1}, ["R-hat is 1.500, more than 1.01", "1 transitions diverged"]),
-    ],
-)
-def test_what_may_not_be_used_is_refused_with_each_reason(found, said):
-    assert reasons_to_refuse(found) == said
-
-
-def test_chains_in_different_places_are_seen():
-    rng = np.random.default_rng(6)
-    apart = rng.standard_normal((4, 500)) + np.arange(4)[:, None]
-    sampled = {"energy": rng.standard_normal((4, 500)), "diverging": np.zeros((4, 500), dtype=bool)}
-    found = diagnostics(tree({"posterior": {"a": apart}, "sample_stats": sampled}), ["a"])
-    assert found["r_hat"] > 1.1
-    assert found["divergences"] == 0
-    assert found["draws"] == 2000

@@ -4,7 +4,7 @@ import pytest
 
 from cohort.calibration import calibrate
 from cohort.enrolment import sample_population
-from cohort.posterior import flat
+from cohort.inference.diagnosis import flat
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
-from cohort.posterior import flat
+from cohort.inference.diagnosis import flat
 from cohort.report.figures.style import OBSERVED, PREDICTED, PRIOR, arm_label, grid, svg
 from cohort.study import Prior
 from cohort.study.grammar import prior as read_prior

@@ -1,0 +1,1 @@
+"""Bayesian fits: NUTS in NumPyro or PyMC, what may not be used of them, and whether the model itself is right."""
