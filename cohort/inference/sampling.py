@@ -45,6 +45,7 @@ def numpyro_nuts(
     log_likelihood, observed_data, and log_prior where sites are named.
     """
     import jax
+    import numpyro.infer.initialization  # from_numpyro takes it as imported
     from arviz_base import from_numpyro
     from numpyro.infer import MCMC, NUTS
 
@@ -98,6 +99,7 @@ def pymc_nuts(model: "pm.Model", *, seed: int, sampling: Sampling = DEFAULT) -> 
     import logging
 
     import pymc as pm
+    from pymc import stats
 
     logging.getLogger("pymc").setLevel(logging.ERROR)  # it tells of every run
     with model:
@@ -111,6 +113,6 @@ def pymc_nuts(model: "pm.Model", *, seed: int, sampling: Sampling = DEFAULT) -> 
             progressbar=False,
         )
         if model.observed_RVs:
-            pm.compute_log_likelihood(tree, progressbar=False)
-        pm.compute_log_prior(tree, progressbar=False)
+            stats.compute_log_likelihood(tree, progressbar=False)
+        stats.compute_log_prior(tree, progressbar=False)
     return tree

@@ -1,0 +1,1 @@
+"""How far virtual arms are from real ones, and how sure of it one can be."""
