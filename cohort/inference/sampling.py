@@ -45,7 +45,7 @@ def numpyro_nuts(
     log_likelihood, observed_data, and log_prior where sites are named.
     """
     import jax
-    import numpyro.infer.initialization  # from_numpyro takes it as imported
+    import numpyro.infer.initialization  # noqa: F401  (from_numpyro takes it as imported)
     from arviz_base import from_numpyro
     from numpyro.infer import MCMC, NUTS
 

@@ -49,7 +49,7 @@ def power_scaled(tree: "xr.DataTree", names: Sequence[str]) -> list[dict[str, An
     """
     from arviz_stats import psense_summary
 
-    table: Any = psense_summary(tree, var_names=list(names), round_to="none")
+    table: Any = psense_summary(tree, var_names=list(names), round_to=6)
     k = {
         group: max(_khat((alpha - 1) * _scaled(tree, group)) for alpha in ALPHAS)
         for group in ("log_prior", "log_likelihood")
