@@ -49,6 +49,12 @@ def people_files(wildcards):
     return [str(file) for file in study_of(wildcards).population.files]
 
 
+def taught_by(wildcards):
+    """Comparisons that teach this one how far the model errs."""
+    plan = study_of(wildcards).comparison
+    return [f"results/{name}/comparison.nc" for name in (plan.discrepancy_from if plan else [])]
+
+
 def outcomes(use):
     return lambda wildcards: [str(e.file) for e in study_of(wildcards).evidence.values() if e.use in use]
 
@@ -83,7 +89,7 @@ rule trial:
     shell: "cohort trial {input.study} 2>&1 | tee {log}"
 
 rule compare:
-    input: study="config/studies/{study}.yaml", trial=rules.trial.output, posterior=posterior, registered=registered, outcomes=outcomes({"calibration", "validation"})
+    input: study="config/studies/{study}.yaml", trial=rules.trial.output, posterior=posterior, registered=registered, learnt=taught_by, outcomes=outcomes({"calibration", "validation"})
     output: "results/{study}/comparison.nc", "results/{study}/made/compare.json"
     log: "results/{study}/log/compare.txt"
     shell: "cohort compare {input.study} 2>&1 | tee {log}"

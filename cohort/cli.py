@@ -365,7 +365,14 @@ def compare(study: StudyFile) -> None:
 
         results = opened(study)
         analysis = results.trial
-        tree = run(results.study, results.visits, results.posterior, analysis=analysis, audit=results.audit)
+        tree = run(
+            results.study,
+            results.visits,
+            results.posterior,
+            analysis=analysis,
+            learnt=results.learnt,
+            audit=results.audit,
+        )
         write(results.comparison_file, tree.to_netcdf)
         results.stamp("compare")
         results.audit.append("compared", comparison=file_digest(results.comparison_file))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from cohort.comparison import registered_path
+from cohort.comparison import Learnt, registered_path
 from cohort.library import load
 from cohort.record import Audit, canonical, digest, file_digest
 from cohort.store import write_text
-from cohort.study import Study, fingerprint, read_study
+from cohort.study import Study, fingerprint, planned, read_study
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -130,6 +130,25 @@ class Results:
         return json.loads(self.comparison.attrs["summary"])
 
     @cached_property
+    def taught_by(self) -> "dict[str, Results]":
+        """The studies whose trials teach this one how far the model errs, by name."""
+        plan = self.study.comparison
+        names = plan.discrepancy_from if plan else []
+        return {name: open_results(self.study.path.parent / f"{name}.yaml") for name in names}
+
+    @property
+    def learnt(self) -> dict[str, Learnt]:
+        """What they found. Errors: ResultsError where one has not been compared yet."""
+        return {
+            name: Learnt(
+                other.summary,
+                str(other.comparison_file.relative_to(self.study.root)),
+                file_digest(other.comparison_file),
+            )
+            for name, other in self.taught_by.items()
+        }
+
+    @cached_property
     def calibration(self) -> dict[str, Any] | None:
         """The tables of the calibration this study rests on, its own or another's."""
         return None if self.posterior is None else json.loads(self.posterior.attrs["summary"])
@@ -160,6 +179,10 @@ class Results:
         if step == "compare":
             registered = registered_path(study)
             rests["registered"] = file_digest(registered) if registered.is_file() else None
+        if step == "compare" and study.comparison is not None:
+            rests["comparison plan"] = planned(study)
+            files = {name: other.comparison_file for name, other in self.taught_by.items()}
+            rests["learnt"] = {n: file_digest(f) if f.is_file() else None for n, f in files.items()}
         return rests
 
     def _stamp_file(self, step: str) -> Path:

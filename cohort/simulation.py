@@ -13,18 +13,14 @@ import numpy as np
 import polars as pl
 
 from cohort import store
-from cohort.dosing import events
-from cohort.dosing.records import Events
-from cohort.engine import Numerics, solve
-from cohort.engine.subjects import individuals
-from cohort.enrolment import check_people, covariates_of
+from cohort.enrolment import check_people
 from cohort.library import load
 from cohort.model import Model
 from cohort.posterior import parameter_draws
 from cohort.record import VERSIONED, code, digest
-from cohort.streams import streams
 from cohort.study import Study
 from cohort.trial import MEAN, allocate
+from cohort.trial.course import course, numerics
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,7 +35,7 @@ class SimulationError(RuntimeError):
 def lanes(study: Study, people: pl.DataFrame, draws: list[int]) -> dict[str, pl.DataFrame]:
     """Per arm, (draw, subject) of every lane, in order."""
     subjects = people["subject"].to_list()
-    trials = {draw: allocate(study, subjects, draw) for draw in draws if draw != MEAN}
+    trials = {draw: allocate(study, subjects, draw, people) for draw in draws if draw != MEAN}
     per_arm = {}
     for arm in study.arms:
         pairs = [(MEAN, s) for s in subjects] + [(draw, s) for draw, trial in trials.items() for s in trial[arm]]
@@ -47,36 +43,15 @@ def lanes(study: Study, people: pl.DataFrame, draws: list[int]) -> dict[str, pl.
     return per_arm
 
 
-def numerics(study: Study) -> Numerics:
-    return Numerics(**study.numerics.model_dump())
-
-
-def measured(study: Study, model: Model, subjects: list[str], ordered: Events) -> np.ndarray:
-    """A standard normal for the error of each output that a rule sees, (n, decisions, outputs)."""
-    deciding = ordered.rows.filter(pl.col("action") == "decide")["course"].to_numpy()
-    decisions = int(np.bincount(deciding).max(initial=0))
-    own = streams(study.seed, "decisions", subjects)
-    return np.stack([own.normal(name, decisions) for name in model.outputs.fields()], axis=-1)
-
-
 def solve_lanes(study: Study, model: Model, arm: str, table: pl.DataFrame, parameters: pl.DataFrame) -> pl.DataFrame:
     """Solve the lanes of one arm. table: draw, subject and the covariates; parameters: values by draw.
 
     Returns a row per lane and visit: draw, arm, subject, time (in the model's unit), code, and each output.
     """
-    values = table.select("draw").join(parameters, on="draw", how="left", maintain_order="left")
-    subjects = table["subject"].to_list()
-    effects = streams(study.seed, "effects", subjects)
-    z = {name: effects.normal(name)[:, 0] for name in model.effects()}
-    typical = {name: values[name].to_numpy().astype(float) for name in model.typical()}
-    n = len(subjects)
-    p = individuals(model, typical, z, covariates_of(model, table), n)
     times = np.array([visit.to(model.time) for visit in study.visits])
-    plan = study.arms[arm]
-    ordered = events(plan, model, subjects, study.seed, times[-1])
-    rule = model.rules[plan.rule.name] if plan.rule else None
-    noise = measured(study, model, subjects, ordered) if rule else None
-    outputs, status = solve(model, p, ordered, times, numerics=numerics(study), rule=rule, noise=noise)
+    outputs, status = course(study, model, arm, table, parameters, times)
+    subjects = table["subject"].to_list()
+    n = len(subjects)
     visits = len(times)
     return pl.DataFrame(
         {
@@ -85,7 +60,7 @@ def solve_lanes(study: Study, model: Model, arm: str, table: pl.DataFrame, param
             "subject": pl.Series(np.repeat(np.array(subjects, dtype=object), visits), dtype=pl.String),
             "time": np.tile(times, n),
             "code": pl.Series(np.repeat(status.code, visits), dtype=pl.Int8),
-            **{name: getattr(outputs, name).reshape(-1) for name in model.outputs.fields()},
+            **{name: values.reshape(-1) for name, values in outputs.items()},
         }
     )
 

@@ -1,20 +1,22 @@
 """Bayesian comparison of virtual and real arms: predictions frozen first, outcomes opened after."""
 
-import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from cohort import evidence
-from cohort.comparison import agreement, borrowing, safety
+from cohort.comparison import agreement, borrowing, learning, planned, safety
 from cohort.comparison.discrepancy import ComparisonError, fit
 from cohort.comparison.predict import ArmPrediction, Predictions, predict, record, registered_path
 from cohort.comparison.registration import register, standing
-from cohort.inference.diagnosis import flat
+from cohort.inference.diagnosis import convergence, flat
+from cohort.inference.sensitivity import leave_one_out, power_scaled
 from cohort.library import load
 from cohort.posterior import parameter_draws
-from cohort.record import Audit, canonical, file_digest, plain
+from cohort.record import Audit, canonical, digest, file_digest, plain
 from cohort.study import Study
 from cohort.trial import analysis_set
 
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["ArmPrediction", "ComparisonError", "Predictions", "compare", "predict", "register", "registered_path"]
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """Another study's comparison: the summary, and the file that it was read from with its hash."""
+
+    summary: Mapping[str, Any]
+    file: str
+    sha256: str
+
+
 def compare(
     study: Study,
     visits: pl.DataFrame,
@@ -31,11 +42,14 @@ def compare(
     *,
     predictions: Predictions | None = None,
     analysis: pl.DataFrame | None = None,
+    learnt: Mapping[str, Learnt] | None = None,
     audit: Audit | None = None,
 ) -> "xr.DataTree":
     """Freeze the predictions, then open the outcomes and set the two side by side.
 
-    visits: as `simulate` returns under this posterior. predictions, analysis: made here unless given. Returns an ArviZ
+    visits: as `simulate` returns under this posterior. predictions, analysis: made here unless given. learnt: the
+    comparisons of the studies that the plan learns the model's errors from, by name: their outcomes are opened before
+    the predictions are frozen, and this trial's after. Returns an ArviZ
     DataTree: the posterior of the trial's and arms' discrepancy where there is validation evidence, and every table, as
     JSON, in its attribute `summary`. Errors: ComparisonError if that posterior did not converge, EvidenceError for
     outcomes that cannot be read.
@@ -48,8 +62,20 @@ def compare(
     predictions = predict(study, analysis, parameters) if predictions is None else predictions
     posterior_attrs = {} if posterior is None else {str(k): v for k, v in posterior.attrs.items()}
     mine = record(study, predictions, posterior_attrs)
+    learnt = learnt or {}
     if audit is not None:
-        audit.append("predictions frozen", predictions=predictions.hash(), identity=mine["identity"], code=mine["code"])
+        for name, other in learnt.items():
+            audit.append("outcomes opened", evidence=name, use="discrepancy", file=other.file, sha256=other.sha256)
+    setting = planned.prepare(study, predictions, {name: other.summary for name, other in learnt.items()})
+    if audit is not None:
+        plan = None if setting is None else planned.identity(study, setting)
+        audit.append(
+            "predictions frozen",
+            predictions=predictions.hash(),
+            identity=mine["identity"],
+            code=mine["code"],
+            comparison=plan and digest(plan),
+        )
     uses = {use.use for use in study.evidence.values()}
     tables = []
     for name, use in study.evidence.items():
@@ -65,7 +91,11 @@ def compare(
         "validation": "validation" in uses,
         "events": safety.events(study, predictions, outcomes),
         "shares": safety.shares(study, model, visits, analysis, predictions),
+        "evidence_of_model": {e: learning.plain(study, per) for e, per in predictions.means.items()},
     }
+    if setting is not None:
+        summary["comparison"] = planned.before(study, setting, predictions, posterior)
+        summary["comparison"] |= planned.after(study, setting, outcomes, posterior)
     tree = xr.DataTree()
     if outcomes is not None:
         table = agreement.arms_and_effects(study, predictions, outcomes)
@@ -73,6 +103,8 @@ def compare(
         if "validation" in uses:
             summary["standing"] = standing(study, mine, audit)
             tree = _discrepancy(study, predictions, table, summary)
+            if borrowed := _borrowing(study, predictions, table, learnt):
+                summary["borrowing"] = borrowed
     tree.attrs |= {"study": study.name, "summary": canonical(plain(summary))}
     return tree
 
@@ -80,7 +112,7 @@ def compare(
 def _discrepancy(
     study: Study, predictions: Predictions, table: list[dict[str, Any]], summary: dict[str, Any]
 ) -> "xr.DataTree":
-    """Fit the discrepancy of each continuous endpoint's arms; the first endpoint's posterior is kept."""
+    """Fit the discrepancy of each continuous endpoint's arms; the last endpoint's posterior is kept."""
     import xarray as xr
 
     analysis = study.analysis
@@ -91,45 +123,53 @@ def _discrepancy(
             continue
         names = [row["arm"] for row in rows]
         y, se = np.array([row["observed"] for row in rows]), np.array([row["se"] for row in rows])
-        mine = [per_arm[name] for name in names]
         unit = agreement.unit_of(study, endpoint)
         trial, arm = analysis.discrepancy.to(unit), analysis.arm_discrepancy.to(unit)
+        mine = [per_arm[name] for name in names]
         tree = fit(names, mine, y, se, trial=trial, arm=arm, seed=study.seed, engine=analysis.engine)
-        draws = flat(tree, "trial")
-        mu = flat(tree, "mu")
-        low, high = (1 - analysis.level) / 2, (1 + analysis.level) / 2
         summary["discrepancy"] = {
             "endpoint": endpoint,
             "engine": analysis.engine,
             "assumed_sd": trial,
-            "mean": float(draws.mean()),
-            "sd": float(draws.std()),
-            "low": float(np.quantile(draws, low)),
-            "high": float(np.quantile(draws, high)),
+            "assumed_arm_sd": arm,
+            **_interval(flat(tree, "trial"), analysis.level),
+            "sd": float(flat(tree, "trial").std()),
             "r_hat": tree.attrs["r_hat"],
             "arms": [
-                {
-                    "arm": n,
-                    "mean": float(m.mean()),
-                    "low": float(np.quantile(m, low)),
-                    "high": float(np.quantile(m, high)),
-                }
-                for n, m in zip(names, mu.T, strict=True)
+                {"arm": n, **_interval(mu, analysis.level)} for n, mu in zip(names, flat(tree, "mu").T, strict=True)
             ],
         }
-        if analysis.borrowing and analysis.borrowing.arm in names:
-            k = names.index(analysis.borrowing.arm)
-            summary["borrowing"] = {
-                "arm": analysis.borrowing.arm,
-                "weight": analysis.borrowing.weight,
-                "level": analysis.level,
-                "rows": borrowing.table(
-                    mine[k],
-                    float(y[k]),
-                    float(se[k]),
-                    discrepancy=math.hypot(trial, arm),
-                    weight=analysis.borrowing.weight,
-                    level=analysis.level,
-                ),
-            }
+        summary["diagnostics"] = {
+            "convergence": convergence(tree, ["trial", "mu"]),
+            "power_scaled": power_scaled(tree, ["trial"]),
+            "leave_one_out": leave_one_out(tree),
+        }
     return tree
+
+
+def _interval(draws: np.ndarray, level: float) -> dict[str, float]:
+    """Mean and equal-tailed interval."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return {"mean": float(draws.mean()), "low": float(low), "high": float(high)}
+
+
+def _borrowing(
+    study: Study, predictions: Predictions, table: list[dict[str, Any]], learnt: Mapping[str, Learnt]
+) -> dict[str, Any] | None:
+    """The arm that the study names borrowing from its virtual one; what others taught is taken from arms like it."""
+    plan, compared = study.analysis.borrowing, study.comparison
+    rows = [row for row in table if row["kind"] == "mean" and plan is not None and row["arm"] == plan.arm]
+    if plan is None or not rows:
+        return None
+    row, endpoint = rows[0], rows[0]["endpoint"]
+    trials = [
+        learning.validation(learnt[name].summary, endpoint, active=study.arms[plan.arm].active)
+        for name in (compared.discrepancy_from if compared else [])
+        if name in learnt
+    ]
+    arm = predictions.means[endpoint][plan.arm]
+    assumed = learning.assumed(study, agreement.unit_of(study, endpoint))
+    priors = learning.priors(arm, assumed, [t for t in trials if t is not None], seed=study.seed)
+    level = study.analysis.level
+    found = borrowing.table(arm, row["observed"], row["se"], priors=priors, weight=plan.weight, level=level)
+    return {"arm": plan.arm, "weight": plan.weight, "level": level, "rows": found}

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from cohort.comparison.learning import evidence_of
 from cohort.comparison.predict import ArmPrediction
 from cohort.inference.diagnosis import convergence, reasons_to_refuse
+from cohort.inference.sampling import Sampling, numpyro_nuts, pymc_nuts
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,9 +26,8 @@ class ComparisonError(RuntimeError):
 
 def moments(predictions: list[ArmPrediction]) -> tuple[np.ndarray, np.ndarray]:
     """Mean (arms,) and Cholesky factor (arms, arms) of the population means under parameter uncertainty."""
-    theta = np.stack([p.theta for p in predictions])
-    covariance = np.atleast_2d(np.cov(theta))
-    return theta.mean(axis=1), np.linalg.cholesky(covariance + 1e-9 * np.trace(covariance) * np.eye(len(theta)))
+    found = evidence_of(predictions)
+    return found.mean, np.linalg.cholesky(found.cov + 1e-9 * np.trace(found.cov) * np.eye(len(predictions)))
 
 
 def exact(
@@ -70,12 +71,9 @@ def fit(
 def _numpyro(
     arms: Any, mean: Any, factor: Any, y: Any, se: Any, trial: float, arm: float, seed: int, draws: int
 ) -> Any:
-    import jax
     import jax.numpy as jnp
     import numpyro
     import numpyro.distributions as dist
-    from arviz_base import from_numpyro
-    from numpyro.infer import MCMC, NUTS
 
     def model() -> None:
         shared = numpyro.deterministic("trial", trial * numpyro.sample("trial|standard", dist.Normal(0, 1)))
@@ -85,20 +83,23 @@ def _numpyro(
         mu = numpyro.deterministic("mu", jnp.asarray(mean) + jnp.asarray(factor) @ theta + shared + own)
         numpyro.sample("observed", dist.Normal(mu, jnp.asarray(se)), obs=jnp.asarray(y))
 
-    mcmc = MCMC(
-        NUTS(model), num_warmup=draws, num_samples=draws, num_chains=4, chain_method="parallel", progress_bar=False
+    return numpyro_nuts(
+        model,
+        seed=seed,
+        sampling=Sampling(warmup=draws, draws=draws, target_accept=0.8),
+        priors=["trial|standard", "own|standard"],
+        coords={"arm": arms},
+        dims={"mu": ["arm"], "own": ["arm"], "observed": ["arm"]},
     )
-    mcmc.run(jax.random.key(seed))
-    return from_numpyro(mcmc, coords={"arm": arms}, dims={"mu": ["arm"], "own": ["arm"], "observed": ["arm"]})
 
 
 def _pymc(arms: Any, mean: Any, factor: Any, y: Any, se: Any, trial: float, arm: float, seed: int, draws: int) -> Any:
     import pymc as pm
 
-    with pm.Model(coords={"arm": arms}):
+    with pm.Model(coords={"arm": arms}) as model:
         shared = pm.Deterministic("trial", trial * pm.Normal("trial|standard", 0, 1))
         theta = pm.Normal("theta|standard", 0, 1, dims="arm")
         own = pm.Deterministic("own", arm * pm.Normal("own|standard", 0, 1, dims="arm"), dims="arm")
         mu = pm.Deterministic("mu", mean + pm.math.dot(factor, theta) + shared + own, dims="arm")
         pm.Normal("observed", mu, se, observed=y, dims="arm")
-        return pm.sample(draws=draws, tune=draws, chains=4, cores=1, random_seed=seed, progressbar=False)
+    return pymc_nuts(model, seed=seed, sampling=Sampling(warmup=draws, draws=draws, target_accept=0.8))

@@ -1,7 +1,5 @@
 """The report: one HTML file that says what was asked, what was run, what agreed and what did not."""
 
-from importlib import resources
-
 import jinja2
 
 from cohort.engine import CODES, described
@@ -74,10 +72,15 @@ def report(results: Results, drawn: dict[str, str]) -> str:
     model = load(study.model, study.path.parent)
     calibration, own = results.calibration, study.calibration is not None
     audit = [line for line in results.audit.lines() if line["event"] != "report"]
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    page = jinja2.Environment(
+        loader=jinja2.PackageLoader("cohort.report", "page"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
     page.filters |= {"arm": arm_label, "row_label": row_label, **tables.FILTERS}
-    template = page.from_string(resources.files("cohort.report").joinpath("page.html").read_text("utf-8"))
-    return template.render(
+    return page.get_template("page.html").render(
         study=study,
         summary=summary,
         model=model,

@@ -3,11 +3,12 @@
 from cohort.study.checks import CriterionError, criteria_of
 from cohort.study.grammar import Criterion, Prior
 from cohort.study.people import source_of, unit_of
-from cohort.study.protocol import Arm, Regimen, Share, Spread, Study
-from cohort.study.reader import Problem, StudyError, fingerprint, read_study
+from cohort.study.protocol import Arm, ComparisonPlan, Regimen, Share, Spread, Study
+from cohort.study.reader import Problem, StudyError, fingerprint, planned, read_study
 
 __all__ = [
     "Arm",
+    "ComparisonPlan",
     "Criterion",
     "CriterionError",
     "Prior",
@@ -19,6 +20,7 @@ __all__ = [
     "StudyError",
     "criteria_of",
     "fingerprint",
+    "planned",
     "read_study",
     "source_of",
     "unit_of",

@@ -15,6 +15,7 @@ from cohort.library import ModelError, load
 from cohort.model import Model
 from cohort.population.baseline import MatchingError, read_targets
 from cohort.population.causal import Column
+from cohort.study import comparison, conduct
 from cohort.study.grammar import Criterion, Prior, criterion
 from cohort.study.people import people_of
 from cohort.study.protocol import Share, Spread
@@ -72,6 +73,8 @@ def check(
     found += _parameters(sections, model, path)
     found += _discrepancies(sections, model)
     found += _borrowing(sections)
+    found += conduct.check(sections, model, root)
+    found += comparison.check(sections, model, path)
     return found, list(_evidence(sections, source, path, root, model, found))
 
 

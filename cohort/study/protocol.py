@@ -11,11 +11,14 @@ from pydantic import (
     Discriminator,
     Field,
     PlainSerializer,
+    PlainValidator,
     Tag,
     model_validator,
 )
 
 from cohort import units
+from cohort.decision import DecisionError
+from cohort.decision.criteria import Decision, decision
 from cohort.study.grammar import Criterion, Prior, criterion, prior
 from cohort.units import Quantity
 
@@ -50,9 +53,29 @@ def _not_negative(value: Quantity) -> Quantity:
     return value
 
 
+def _decision(value: Any) -> Decision:
+    try:
+        return value if isinstance(value, Decision) else decision(value)
+    except DecisionError as e:  # which names and units there are is checked once arms and endpoints are known
+        raise ValueError(str(e)) from None
+
+
 def _absent(value: Any) -> bool:
     """Left out: such a key, added after studies were registered, has no part in their fingerprint."""
     return value is None or value == []
+
+
+def _listed(value: Any) -> Any:
+    return value if value is None or isinstance(value, list) else [value]
+
+
+def _composite(value: Any) -> "Quantity | str | None":
+    return value if value in (None, "failure") else _any_quantity(value)
+
+
+def _stratum(value: Any) -> Criterion:
+    """What people are stratified by: a criterion, met or not, or a column by its name, each level for itself."""
+    return Criterion(value, value, ()) if isinstance(value, str) and value.isidentifier() else criterion(value)
 
 
 def _relative(value: Any) -> Path:
@@ -232,6 +255,71 @@ class Arm(Section):
         return self.model_dump(mode="json", exclude={"n", "control"})
 
 
+class Strategy(Section):
+    """How an intercurrent event is handled [ICH E9(R1)]. `value`: what a composite variable takes once it happened,
+    `failure` of a yes-or-no endpoint or a number with its unit. `predictor`: a criterion on baseline columns that
+    stands for the principal stratum, which no trial sees."""
+
+    strategy: Literal["treatment policy", "hypothetical", "composite", "while on treatment", "principal stratum"]
+    value: Annotated[AnyQuantity | Literal["failure"] | None, PlainValidator(_composite)] = None
+    predictor: Annotated[Criterion, BeforeValidator(criterion), text] | None = None
+
+    @model_validator(mode="after")
+    def _composed(self) -> "Strategy":
+        if (self.strategy == "composite") != (self.value is not None):
+            message = "composite needs the value that the variable takes; add value: failure, or a number with its unit"
+            raise ValueError(message if self.value is None else f"{self.strategy} takes no value; leave it out")
+        if self.predictor is not None and self.strategy != "principal stratum":
+            raise ValueError(f"{self.strategy} takes no predictor; leave it out")
+        return self
+
+
+def _strategy(value: Any) -> Any:
+    return {"strategy": value} if isinstance(value, str) else value
+
+
+class Handling(Section):
+    """The strategy of each kind of intercurrent event. Who withdraws from the study is not observed any more: what
+    would have been seen is missing data, and the hypothetical strategy the only one."""
+
+    discontinuation: Annotated[Strategy | None, BeforeValidator(_strategy), Field(exclude_if=_absent)] = None
+    rescue: Annotated[Strategy | None, BeforeValidator(_strategy), Field(exclude_if=_absent)] = None
+    withdrawal: Literal["hypothetical"] = "hypothetical"
+
+
+class Estimand(Section):
+    """What is estimated, by the five attributes of ICH E9(R1)."""
+
+    population: Words
+    treatment: Words
+    variable: Words
+    summary: Literal[
+        "mean difference",
+        "ratio of means",
+        "difference of medians",
+        "difference of proportions",
+        "risk ratio",
+        "odds ratio",
+    ]
+    events: Handling = Handling()
+
+    def __str__(self) -> str:
+        handled = {"discontinuation": self.events.discontinuation, "rescue": self.events.rescue}
+        told = [f"{event}: {plan.strategy}" for event, plan in handled.items() if plan]
+        events = "; ".join([*told, f"withdrawal: {self.events.withdrawal}"])
+        return f"{self.summary} of {self.variable}, {self.treatment}, in {self.population} ({events})"
+
+
+def _estimand(value: Any) -> "str | Estimand":
+    """Text as it stands, or the five attributes."""
+    if isinstance(value, str | Estimand):
+        return value
+    if isinstance(value, dict):
+        return Estimand.model_validate(value, strict=True)
+    attributes = ", ".join(Estimand.model_fields)
+    raise ValueError(f"{value!r} is no estimand; write text, or the attributes {attributes}")
+
+
 class EndpointPlan(Section):
     """`course`: read by the model from a subject's visits. `event`: a count of subjects, by background and drug."""
 
@@ -240,7 +328,7 @@ class EndpointPlan(Section):
     kind: Literal["course", "event"] = "course"
     margin: AnyQuantity | None = None
     missing: Literal["available", "locf"] = "available"
-    estimand: str = ""
+    estimand: Annotated[str | Estimand, BeforeValidator(_estimand)] = ""
 
 
 class EvidenceUse(Section):
@@ -249,11 +337,81 @@ class EvidenceUse(Section):
     estimand: Words = "as published"
 
 
+class Enrolment(Section):
+    """People arrive at random, at `rate` once the `ramp` is over, along which the rate rises in a line from nothing.
+    `cutoff`: nothing later is seen, from the start of enrolment on."""
+
+    rate: Annotated[Quantity, BeforeValidator(_quantity("1/d")), AfterValidator(_positive), text]
+    ramp: Annotated[Time, AfterValidator(_positive)] | None = None
+    cutoff: Annotated[Time, AfterValidator(_positive)] | None = None
+    source: Words
+
+
+class Allocation(Section):
+    """Permuted blocks: their sizes, drawn with equal chance where there are several, within `strata`, the levels of a
+    column or a criterion met or not. `ratio`: of the arms, that of their planned numbers if left out."""
+
+    blocks: Annotated[list[Annotated[int, Field(gt=0)]], BeforeValidator(_listed), Field(min_length=1)]
+    strata: list[Annotated[Criterion, BeforeValidator(_stratum), text]] = []
+    ratio: dict[Name, Annotated[int, Field(gt=0)]] | None = None
+
+
+class VisitPlan(Section):
+    """When visits after the first take place: within `window` on either side of the planned time, one for all or one
+    each, uniformly or by a normal distribution with half the window as its standard deviation, cut there. `missed`: the
+    share of them that do not take place, whatever else happens."""
+
+    window: Annotated[list[Time] | None, BeforeValidator(_listed)] = None
+    distribution: Literal["uniform", "normal"] = "uniform"
+    missed: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    source: Words
+
+
+class Dependence(Section):
+    """A hazard's logarithm changes by `log_hazard` for `per` more of an output or endpoint so far, or of the dose that
+    is being given; at `reference` it does not. `value`: as last measured, or the actual one of the moment."""
+
+    on: str
+    log_hazard: float
+    per: PositiveQuantity
+    reference: AnyQuantity
+    value: Literal["measured", "actual"] = "measured"
+
+
+class Leaving(Section):
+    """`share` of patients would leave by the last visit if nothing else took them and all were at the reference; what
+    their hazard `depends` on; `after`: of those with an adverse event, the share who leave at once."""
+
+    share: Annotated[float, Field(ge=0, lt=1)]
+    depends: list[Dependence] = []
+    after: dict[Name, Fraction] = {}
+    source: Words
+
+
+class Rescue(Section):
+    """Whoever meets the criterion `when`, as measured at a visit not before `since`, gets other medication from then
+    on. Its `effect` on one output: percent of it, or an amount in its unit, half of it after `half_time`."""
+
+    when: Annotated[Criterion, BeforeValidator(criterion), text]
+    since: Time | None = None
+    output: str
+    effect: AnyQuantity
+    half_time: Annotated[Time, AfterValidator(_positive)] | None = None
+    source: Words
+
+
 class Conduct(Section):
-    """What happens to patients between the visits: the share lost by the last visit, at a constant hazard."""
+    """What happens to patients between the visits: the share lost by the last visit, at a constant hazard, or more
+    than that. `discontinuation` is of the treatment, after which they are seen on; `withdrawal` is from the study."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)]
     source: Words
+    enrolment: Annotated[Enrolment | None, Field(exclude_if=_absent)] = None
+    allocation: Annotated[Allocation | None, Field(exclude_if=_absent)] = None
+    visits: Annotated[VisitPlan | None, Field(exclude_if=_absent)] = None
+    discontinuation: Annotated[Leaving | None, Field(exclude_if=_absent)] = None
+    withdrawal: Annotated[Leaving | None, Field(exclude_if=_absent)] = None
+    rescue: Annotated[Rescue | None, Field(exclude_if=_absent)] = None
 
 
 class PriorPlan(Section):
@@ -303,6 +461,29 @@ class Analysis(Section):
     borrowing: Borrowing | None = None
 
 
+class ComparisonPlan(Section):
+    """How a real trial borrows from its virtual control arm, what is decided, and how that is judged.
+
+    `weight`: of the virtual control before the data; the rest is vague, worth one patient. `discrepancy_from`: studies
+    whose trials the model did not see and whose outcomes teach how far it errs. `cap`: most patients that the virtual
+    control may be worth; as many as the calibration had on control, if not given. `decision`: on the means of arms;
+    `harm`: what must hold beside it, on risks such as `<event>.drug - <event>.placebo`. `drift`: how far the true
+    control may be from the virtual one in the operating characteristics, on either side. No prediction rests on any of
+    it, so it may be written after predictions are registered."""
+
+    endpoint: Name
+    treatment: Name
+    control: Name
+    weight: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    discrepancy_from: list[Name] = []
+    cap: Annotated[int | None, Field(gt=0)] = None
+    decision: Annotated[Decision, BeforeValidator(_decision), text]
+    harm: Annotated[Decision | None, BeforeValidator(lambda v: None if v is None else _decision(v)), text] = None
+    drift: PositiveQuantity
+    type_one_error: Annotated[float, Field(gt=0, lt=0.5)] = 0.025
+    source: Words
+
+
 class NumericsPlan(Section):
     """How the model is solved: `solver` and `backend` as of the engine, tolerances of the states in their own units."""
 
@@ -329,6 +510,7 @@ class Study(Section):
     evidence: dict[Name, EvidenceUse] = {}
     calibration: Calibration | None = None
     analysis: Analysis
+    comparison: ComparisonPlan | None = None
     numerics: Annotated[NumericsPlan, Field(exclude_if=lambda n: n == NumericsPlan())] = NumericsPlan()
     assumptions: list[str] = []
     seed: Annotated[int, Field(ge=0)]

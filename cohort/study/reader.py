@@ -63,12 +63,19 @@ def read_study(path: str | Path) -> Study:
 
 
 def fingerprint(study: Study) -> str:
-    """SHA-256 of what the study says, whatever its layout, comments and place.
+    """SHA-256 of what predictions rest on in a study, whatever its layout, comments and place: not of `comparison`,
+    which says what is done with them.
 
     Registered predictions name it: a key that is added to the schema later gets `exclude_if` its default, so that
     studies that do not use it keep their fingerprint.
     """
-    return digest(study.model_dump(mode="json", by_alias=True))
+    return digest(study.model_dump(mode="json", by_alias=True, exclude={"comparison"}))
+
+
+def planned(study: Study) -> str | None:
+    """SHA-256 of the comparison that a study plans; None if it plans none."""
+    plan = study.comparison
+    return None if plan is None else digest(plan.model_dump(mode="json", by_alias=True))
 
 
 def project_root(path: Path) -> Path:

@@ -1,9 +1,10 @@
-"""A virtual trial of the real size: who is allocated to which arm, what is measured, who drops out.
+"""What a statistician receives of simulated courses at the planned visits: one row per draw, arm and subject.
 
 Each posterior draw has one trial, in which a person takes part in one arm only. Sampling error enters here, once.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -11,31 +12,10 @@ import polars as pl
 from cohort.model import Model
 from cohort.streams import streams
 from cohort.study import Study
-
-MEAN = 0  # the draw that stands for the posterior mean: everyone in every arm, no trial
-
-
-class TrialError(ValueError):
-    """A virtual trial that cannot be run; the message says what to change."""
+from cohort.trial.allocation import MEAN
 
 
-def allocate(study: Study, subjects: list[str], draw: int) -> dict[str, list[str]]:
-    """Random allocation of one draw's trial: the planned number of people per arm, nobody twice."""
-    needed = sum(arm.n for arm in study.arms.values())
-    if needed > len(subjects):
-        raise TrialError(
-            f"{study.path}: population.size: the arms plan {needed} patients, the population has {len(subjects)}; "
-            "raise it"
-        )
-    order = np.argsort(streams(study.seed, f"allocation {draw}", subjects).uniform("order")[:, 0], kind="stable")
-    arms = sorted(study.arms.items())  # by name: the order of a file's lines is not part of its fingerprint
-    ends = np.cumsum([arm.n for _, arm in arms])
-    return {
-        name: sorted(subjects[i] for i in order[end - arm.n : end]) for (name, arm), end in zip(arms, ends, strict=True)
-    }
-
-
-def lost_after(study: Study, subjects: list[str], draw: int) -> np.ndarray:
+def lost_after(study: Study, subjects: Sequence[str], draw: int) -> np.ndarray:
     """Time (d) at which each subject leaves the trial: exponential, with the planned share lost by the last visit."""
     u = streams(study.seed, f"dropout {draw}", subjects).uniform("time")[:, 0]
     if study.conduct.dropout == 0:
@@ -44,14 +24,15 @@ def lost_after(study: Study, subjects: list[str], draw: int) -> np.ndarray:
     return -np.log(u) / hazard
 
 
-def _carried_forward(visits: np.ndarray) -> np.ndarray:
+def carried_forward(visits: np.ndarray) -> np.ndarray:
     """Missing visits take the last value seen. visits: (n, visits)."""
     at = np.where(np.isnan(visits), 0, np.arange(visits.shape[1]))
     return np.take_along_axis(visits, np.maximum.accumulate(at, axis=1), axis=1)
 
 
 def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: pl.DataFrame) -> pl.DataFrame:
-    """What a statistician receives. visits: as `simulate` returns; parameters: values by draw.
+    """What a statistician receives. visits: as `simulate` returns; parameters: values by draw. Of the study's conduct
+    it knows the share lost alone; `analysed` has the rest.
 
     Returns one row per draw, arm and subject: code, whether the last visit was missed, and for each endpoint that the
     model reads its value on the true course (`<endpoint>_true`) and, in trials, on the measured one (`<endpoint>`).
@@ -77,7 +58,7 @@ def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: p
             for name, plan in plans.items():
                 kept = {n: np.where(seen, v, np.nan) for n, v in measured.items()}
                 if plan.missing == "locf":
-                    kept = {n: _carried_forward(v) for n, v in kept.items()}
+                    kept = {n: carried_forward(v) for n, v in kept.items()}
                 read = np.asarray(model.endpoints[name].reads(model.outputs(**kept)), dtype=float)
                 columns[name] = np.where(failed, np.nan, read)
             columns["completed"] = seen[:, -1]
@@ -85,7 +66,7 @@ def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: p
     return pl.concat(sets, how="diagonal").with_columns(pl.col("draw").cast(pl.Int32), pl.col("code").cast(pl.Int8))
 
 
-def _measured(study: Study, model: Model, true: dict, values: dict, subjects: list[str]) -> dict[str, np.ndarray]:
+def _measured(study: Study, model: Model, true: dict, values: dict, subjects: Sequence[str]) -> dict[str, np.ndarray]:
     """The true course plus residual error; each subject has the same luck in whatever arm."""
     luck = streams(study.seed, f"measurement {values['draw']}", subjects)
     measured = {}

@@ -1,0 +1,153 @@
+"""The comparison that a study plans: what is fixed before its outcomes are opened, and what is made of them after."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from cohort.borrowing.trials import Normal
+from cohort.comparison import characteristics, learning, primary
+from cohort.comparison.agreement import unit_of
+from cohort.comparison.discrepancy import ComparisonError
+from cohort.comparison.predict import Predictions
+from cohort.comparison.primary import Seen, Setting
+from cohort.inference.diagnosis import flat
+from cohort.study import Study, planned, read_study
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def prepare(study: Study, predictions: Predictions, learnt: Mapping[str, Mapping[str, Any]]) -> Setting | None:
+    """The priors and the decision; None where no comparison is planned. learnt: the summaries of the comparisons of the
+    studies that the plan learns from, by name. Errors: ComparisonError where one of them has no arm to learn from."""
+    plan = study.comparison
+    if plan is None:
+        return None
+    unit = unit_of(study, plan.endpoint)
+    trials = {
+        name: learning.validation(learnt[name], plan.endpoint, active=False)
+        for name in plan.discrepancy_from
+        if name in learnt
+    }
+    if missing := [name for name in plan.discrepancy_from if trials.get(name) is None]:
+        raise ComparisonError(
+            f"{study.path}: comparison.discrepancy_from: {', '.join(missing)}: no control arm with an outcome of "
+            f"{plan.endpoint}; run: cohort compare config/studies/{missing[0]}.yaml, or leave it out"
+        )
+    control = predictions.means[plan.endpoint][plan.control]
+    found = [t for t in trials.values() if t is not None]
+    virtual = learning.priors(control, learning.assumed(study, unit), found, seed=study.seed)
+    return primary.setting(
+        plan,
+        plan.decision.in_units(unit),
+        virtual,
+        control,
+        plan.cap or _patients_on_control(study),
+        study.analysis.level,
+    )
+
+
+def _patients_on_control(study: Study) -> int:
+    """As many as taught the model what happens without the drug: the control arms of its calibration."""
+    owner = study if study.parameters_from is None else read_study(study.path.parent / f"{study.parameters_from}.yaml")
+    return sum(arm.n for arm in owner.arms.values() if not arm.active) or 1
+
+
+def identity(study: Study, found: Setting) -> dict[str, Any]:
+    """What is frozen of it, for the audit trail: the plan, and the prior of the virtual control."""
+    prior = found.capped[found.planned].prior
+    return {
+        "plan": planned(study),
+        "weight": prior.weight.tolist(),
+        "mean": prior.means.tolist(),
+        "sd": prior.sds.tolist(),
+        "vague": [found.vague.mean, found.sigma],
+        "cap": found.cap,
+        "learnt_from": found.plan.discrepancy_from,
+    }
+
+
+def before(
+    study: Study, found: Setting, predictions: Predictions, posterior: "xr.DataTree | None" = None
+) -> dict[str, Any]:
+    """What follows without any outcome: priors, operating characteristics, assurance, traced examples."""
+    plan, unit = found.plan, unit_of(study, found.plan.endpoint)
+    treatment, control = (predictions.means[plan.endpoint][arm] for arm in (plan.treatment, plan.control))
+    sizes = study.arms[plan.treatment].n, study.arms[plan.control].n
+    trial = characteristics.Trial(found, treatment, control, *sizes, plan.drift.to(unit))
+    return {
+        "endpoint": plan.endpoint,
+        "unit": unit,
+        "treatment": plan.treatment,
+        "control": plan.control,
+        "planned_n": list(sizes),
+        "weight": plan.weight,
+        "decision": str(plan.decision),
+        "level": found.level,
+        "planned": found.planned,
+        "learnt_from": plan.discrepancy_from,
+        "cap": found.cap,
+        "sigma": found.sigma,
+        "source": plan.source,
+        "priors": primary.priors_table(found),
+        "drift": characteristics.drift_table(trial, _risks(study, posterior)),
+        "calibrated": characteristics.calibrated_table(trial, plan.type_one_error),
+        "sweet_spot": characteristics.sweet(trial, plan.type_one_error),
+        "assurance": characteristics.assurance_table(trial, study.seed),
+        "examples": characteristics.examples(trial, study.seed),
+    }
+
+
+def after(
+    study: Study, found: Setting, outcomes: pl.DataFrame | None, posterior: "xr.DataTree | None"
+) -> dict[str, Any]:
+    """What the outcomes make of it: each method's result side by side, sensitivity, conflict, tipping points, and
+    benefit beside risk; `says`: why there is no conclusion, where there is none."""
+    seen = None if outcomes is None else _seen(found, outcomes)
+    if seen is None:
+        arms = f"{found.plan.treatment} and {found.plan.control}"
+        return {"says": f"no conclusion: {arms} have no published mean of {found.plan.endpoint} each"}
+    half = found.plan.drift.to(unit_of(study, found.plan.endpoint))
+    methods = primary.methods_table(found, seen)
+    se = float(seen.control.se[0])
+    return {
+        "n": [seen.n_treatment, seen.n_control],
+        "observed": {
+            "treatment": float(seen.treatment.y[0]),
+            "treatment_se": float(seen.treatment.se[0]),
+            "control": float(seen.control.y[0]),
+            "control_se": se,
+        },
+        "methods": methods,
+        "sensitivity": primary.sensitivity_table(found, seen),
+        "conflict": primary.conflict(found, se, half),
+        "tipping": primary.tipping(found, seen, half),
+        "benefit_risk": primary.benefit_and_risk(found, found.plan.harm, methods, _risks(study, posterior)),
+    }
+
+
+def _seen(found: Setting, outcomes: pl.DataFrame) -> Seen | None:
+    rows = {}
+    for row in outcomes.filter(pl.col("outcome") == found.plan.endpoint).iter_rows(named=True):
+        if len(row["arms"]) == 1 and row["estimate"] is not None:
+            rows[row["arms"][0]] = row
+    t, c = rows.get(found.plan.treatment), rows.get(found.plan.control)
+    if t is None or c is None:
+        return None
+    return Seen(Normal(t["estimate"], t["se"]), Normal(c["estimate"], c["se"]), t["n"], c["n"])
+
+
+def _risks(study: Study, posterior: "xr.DataTree | None") -> dict[str, np.ndarray]:
+    """Draws of the risk of each event that the calibration knows, on placebo and on drug."""
+    found: dict[str, np.ndarray] = {}
+    if posterior is None:
+        return found
+    names = posterior.children["posterior"].dataset.data_vars
+    for event, plan in study.endpoints.items():
+        if plan.kind == "event" and f"{event}.background" in names:
+            logit = flat(posterior, f"{event}.background")
+            found[f"{event}.placebo"] = 1 / (1 + np.exp(-logit))
+            found[f"{event}.drug"] = 1 / (1 + np.exp(-logit - flat(posterior, f"{event}.drug")))
+    return found

@@ -1,0 +1,296 @@
+"""The planned comparison of a treatment with its control, which borrows from the virtual control: not at all, robustly,
+fully, and by other methods, side by side; and what would turn the decision."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cohort.borrowing.borrowed import Borrowed, subjects_borrowed, updated, vague
+from cohort.borrowing.commensurate import Commensurability, commensurate
+from cohort.borrowing.power import fixed
+from cohort.borrowing.robust import robust
+from cohort.borrowing.sam import sam
+from cohort.borrowing.trials import Normal
+from cohort.borrowing.virtual import Capped, capped
+from cohort.comparison.learning import Prior
+from cohort.comparison.predict import ArmPrediction
+from cohort.decision.criteria import Decision
+from cohort.mixture import NormalMixture
+from cohort.mixture.size import ess
+from cohort.study import ComparisonPlan
+
+WEIGHTS = (0.1, 0.2, 0.5, 0.8, 0.9)  # on the virtual part, beside the planned one
+FLAT = 100.0  # patients' SDs: as good as no prior on an arm that borrows nothing
+PLANNED = ("learnt", "assumed")  # the discrepancy that the plan rests on: learnt where there are trials
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The arms' published means, standard errors and numbers of patients."""
+
+    treatment: Normal
+    control: Normal
+    n_treatment: int
+    n_control: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is fixed before an outcome is read: the plan, the priors of the virtual control by discrepancy, each with
+    the cap, and the standard deviation `sigma` of one patient's value, as virtual trials measure it."""
+
+    plan: ComparisonPlan
+    decision: Decision
+    virtual: dict[str, Prior]
+    capped: dict[str, Capped]
+    cap: int
+    sigma: float
+    level: float
+
+    @property
+    def planned(self) -> str:
+        return next(label for label in PLANNED if label in self.capped)
+
+    @property
+    def vague(self) -> NormalMixture:
+        """Worth one patient, about the virtual mean."""
+        return vague(Normal(0.0, 1.0), mean=self.capped[self.planned].prior.mean, unit_sd=self.sigma)
+
+    @property
+    def flat(self) -> NormalMixture:
+        return NormalMixture([1.0], [self.capped[self.planned].prior.mean], [FLAT * self.sigma])
+
+
+def setting(
+    plan: ComparisonPlan, decision: Decision, virtual: dict[str, Prior], control: ArmPrediction, cap: int, level: float
+) -> Setting:
+    """decision: in the endpoint's unit; cap: most patients that the virtual control may be worth."""
+    sigma = float(np.sqrt(np.mean(control.sd**2)))
+    held = {label: capped(prior.mixture, cap, sigma=sigma) for label, prior in virtual.items()}
+    return Setting(plan, decision, virtual, held, cap, sigma, level)
+
+
+def priors_table(found: Setting) -> list[dict[str, Any]]:
+    """Per discrepancy: the virtual control's prior, capped, and its effective sample size by three definitions."""
+    rows = []
+    for label, prior in found.virtual.items():
+        held = found.capped[label]
+        low, high = held.prior.interval(found.level)
+        row: dict[str, Any] = {
+            "discrepancy": label,
+            "mean": held.prior.mean,
+            "sd": held.prior.sd,
+            "low": low,
+            "high": high,
+            "components": held.prior.components,
+            "error": prior.error,
+            "elir_before": held.ess_before,
+            "elir": held.ess,
+            "moment": float(ess(held.prior, method="moment", sigma=found.sigma)),
+            "morita": float(ess(held.prior, method="morita", sigma=found.sigma)),
+            "stretch": held.stretch,
+            "cap": found.cap,
+            "planned": label == found.planned,
+        }
+        for name in ("mu_d", "tau_d", "tau_arm"):
+            mean, sd = getattr(prior.virtual, name) if prior.virtual else (None, None)
+            row |= {name: mean, f"{name}_sd": sd}
+        rows.append(row)
+    return rows
+
+
+def robust_part(found: Setting, label: str, weight: float) -> NormalMixture:
+    return found.capped[label].prior.robust(1 - weight, found.vague)
+
+
+def borrowed(found: Setting, seen: Seen) -> list[tuple[str, Borrowed]]:
+    """The control arm by each method: not borrowing, robustly at each discrepancy, by other methods, fully."""
+    trial, weight = seen.control, found.plan.weight
+    prior = found.capped[found.planned].prior
+    historical = Normal(prior.mean, prior.sd)
+    none = Borrowed("no borrowing", updated(found.flat, trial), 0.0)
+    rows = [("no borrowing", none)]
+    for label in found.capped:
+        if label != "learnt, scales halved":
+            name = f"robust, discrepancy {label}"
+            informative = found.capped[label].prior
+            rows.append((name, robust(trial, informative, found.vague, weight_on_vague=1 - weight)))
+    rows.append(("power prior, a0 = .5", fixed(trial, historical, 0.5)))
+    scale = Commensurability("half-normal", a=found.sigma / 4)
+    rows.append(("commensurate, half-normal", commensurate(trial, historical, scale)))
+    rows.append(("SAM", sam(trial, prior, found.vague, delta=found.sigma / 4)))
+    full = found.virtual["none"].mixture
+    rows.append(("full borrowing", Borrowed("full", updated(full, trial), 1.0)))
+    return rows
+
+
+def judged(found: Setting, treatment: NormalMixture, control: Any) -> dict[str, Any]:
+    """The difference of two arms' posteriors, each criterion's probability, and the decision: exact, no simulation."""
+    assert isinstance(control, NormalMixture)
+    low, high = minus(treatment, control).interval(found.level)
+    criteria = []
+    for c in found.decision.criteria:
+        p = probability(c, found.plan, treatment, control)
+        criteria.append({"criterion": str(c), "p": p, "met": bool(c.met(p))})
+    return {
+        "difference": treatment.mean - control.mean,
+        "difference_sd": float(np.hypot(treatment.sd, control.sd)),
+        "difference_low": low,
+        "difference_high": high,
+        "criteria": criteria,
+        "decision": all(c["met"] for c in criteria),
+    }
+
+
+def probability(criterion: Any, plan: ComparisonPlan, treatment: NormalMixture, control: NormalMixture) -> float:
+    """Of one criterion's event, under the posteriors of the two arms."""
+    arm = {plan.treatment: treatment, plan.control: control}
+    of = minus(arm[criterion.first], arm[criterion.second]) if criterion.second else arm[criterion.first]
+    return float(of.sf(criterion.threshold) if criterion.above else of.cdf(criterion.threshold))
+
+
+def minus(a: NormalMixture, b: NormalMixture) -> NormalMixture:
+    """The difference of two independent normal mixtures, which is one."""
+    weight = np.outer(a.weight, b.weight).ravel()
+    return NormalMixture(
+        weight / weight.sum(), np.subtract.outer(a.means, b.means).ravel(), np.hypot.outer(a.sds, b.sds).ravel()
+    )
+
+
+def methods_table(found: Setting, seen: Seen) -> list[dict[str, Any]]:
+    """Per method: the control's posterior with its equal-tailed interval, the difference, the decision, the weight of
+    the virtual part after the data, and how many patients were borrowed."""
+    treatment = updated(found.flat, seen.treatment)
+    rows = []
+    reference: Borrowed | None = None
+    for name, one in borrowed(found, seen):
+        reference = reference or one
+        low, high = one.interval(found.level)
+        rows.append(
+            {
+                "method": name,
+                "mean": one.mean,
+                "sd": one.sd,
+                "low": low,
+                "high": high,
+                "weight": None if np.isnan(one.weight) else float(one.weight),
+                "weight_is": one.weight_is,
+                "patients": subjects_borrowed(one, reference, seen.n_control),
+                "uses_data_twice": one.uses_data_twice,
+                "planned": name.endswith(f"discrepancy {found.planned}"),
+                **judged(found, treatment, one.posterior),
+            }
+        )
+    return rows
+
+
+def sensitivity_table(found: Setting, seen: Seen) -> list[dict[str, Any]]:
+    """The planned analysis with one thing changed at a time: weight, discrepancy, the vague part, the cap."""
+    treatment = updated(found.flat, seen.treatment)
+    rows = []
+
+    def add(what: str, value: str, prior: NormalMixture) -> None:
+        after = prior.updated(float(seen.control.y[0]), float(seen.control.se[0]))
+        verdict = judged(found, treatment, after)
+        rows.append(
+            {
+                "what": what,
+                "value": value,
+                "mean": after.mean,
+                "sd": after.sd,
+                "weight": 1 - float(after.weight[-1]),
+                **verdict,
+                "p": min(c["p"] for c in verdict["criteria"]),
+            }
+        )
+
+    weight, planned = found.plan.weight, found.planned
+    add("as planned", "", robust_part(found, planned, weight))
+    for w in WEIGHTS:
+        add("weight on the virtual part", f"{w:g}", robust_part(found, planned, w))
+    for label in found.capped:
+        add("discrepancy", label, robust_part(found, label, weight))
+    for factor in (2.0, 5.0):
+        wide = NormalMixture([1.0], [found.vague.mean], [factor * found.sigma])
+        prior = found.capped[planned].prior.robust(1 - weight, wide)
+        add("vague part", f"{factor:g} patients' SDs wide", prior)
+    uncapped = found.virtual[planned].mixture.robust(1 - weight, found.vague)
+    add("cap", "none", uncapped)
+    return rows
+
+
+def conflict(found: Setting, seen_se: float, half_width: float, points: int = 161) -> dict[str, Any]:
+    """Weight of the virtual part after a control mean at each distance from the virtual one. seen_se: standard error of
+    the control's mean; half_width: how far, in the endpoint's unit."""
+    centre = found.capped[found.planned].prior.mean
+    off = np.linspace(-half_width, half_width, points)
+    curves = {}
+    for label in found.capped:
+        prior = robust_part(found, label, found.plan.weight)
+        curves[label] = [1 - float(prior.updated(centre + x, seen_se).weight[-1]) for x in off]
+    return {"off": off.tolist(), "weight": curves, "before": found.plan.weight, "centre": centre}
+
+
+def tipping(found: Setting, seen: Seen, half_width: float, points: int = 241) -> dict[str, Any]:
+    """The least probability-to-spare of the decision's criteria if the control's mean had been another, with and
+    without borrowing, and the control means at which the decision turns."""
+    treatment = updated(found.flat, seen.treatment)
+    y, se = float(seen.control.y[0]), float(seen.control.se[0])
+    at = np.linspace(y - half_width, y + half_width, points)
+    curves: dict[str, list[float]] = {}
+    turns: dict[str, list[float]] = {}
+    for name, prior in (
+        ("no borrowing", found.flat),
+        ("robust", robust_part(found, found.planned, found.plan.weight)),
+        ("full borrowing", found.virtual["none"].mixture),
+    ):
+        spare = []
+        for value in at:
+            control = prior.updated(value, se)
+            spare.append(min(_spare(c, found, treatment, control) for c in found.decision.criteria))
+        curves[name] = spare
+        turns[name] = _crossings(at, np.array(spare))
+    return {"at": at.tolist(), "spare": curves, "turns": turns, "observed": y}
+
+
+def _spare(criterion: Any, found: Setting, treatment: NormalMixture, control: NormalMixture) -> float:
+    """Probability minus cut, towards the decision."""
+    p = probability(criterion, found.plan, treatment, control)
+    return p - criterion.cut if criterion.exceeds else criterion.cut - p
+
+
+def _crossings(x: np.ndarray, y: np.ndarray) -> list[float]:
+    """Where a curve passes zero, by interpolation."""
+    at = np.flatnonzero(np.diff(np.sign(y)) != 0)
+    return [float(x[i] - y[i] * (x[i + 1] - x[i]) / (y[i + 1] - y[i])) for i in at]
+
+
+def benefit_and_risk(
+    found: Setting, harm: Decision | None, rows: Sequence[Mapping[str, Any]], risks: Mapping[str, np.ndarray]
+) -> dict[str, Any] | None:
+    """The decision on benefit beside the one on harm. rows: of `methods_table`; risks: (draws,) by name, predicted:
+    where a trial reports no counts, nothing but the calibration speaks of harm."""
+    if harm is None:
+        return None
+    missing = [name for name in harm.names if name not in risks]
+    if missing:
+        return {
+            "harm": str(harm),
+            "says": "no conclusion",
+            "why": f"{', '.join(missing)}: not predicted",
+            "criteria": [],
+        }
+    criteria = []
+    for c in harm.criteria:
+        happens = c.happens(risks)
+        p = float(np.mean(happens))
+        mcse = float(np.sqrt(max(p * (1 - p), 0.25 / len(happens)) / len(happens)))
+        sure = abs(p - c.cut) > 3 * mcse
+        criteria.append({"criterion": str(c), "p": p, "mcse": mcse, "met": bool(c.met(p)), "sure": bool(sure)})
+    planned = next(row for row in rows if row["planned"])
+    unsure = [c for c in criteria if not c["sure"]]
+    says = "no conclusion" if unsure else "go" if planned["decision"] and all(c["met"] for c in criteria) else "no go"
+    why = "too few draws for the probability of harm" if unsure else ""
+    return {"harm": str(harm), "says": says, "why": why, "criteria": criteria, "benefit": planned["decision"]}

@@ -1,0 +1,108 @@
+"""Whether the comparison that a study plans can be made: its arms, endpoint, decisions, and what it learns from."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cohort.decision import DecisionError
+from cohort.decision.criteria import Decision, decision
+from cohort.model import Model
+from cohort.study.source import Place, read
+
+Found = tuple[Place, str]
+GROUPS = ("placebo", "drug")
+
+
+def risks_of(endpoints: Mapping[str, Any]) -> list[str]:
+    """The names that `harm` may speak of: the risk of each event in patients on placebo and on drug."""
+    return [f"{name}.{group}" for name, plan in endpoints.items() if plan.kind == "event" for group in GROUPS]
+
+
+def check(sections: Mapping[str, Any], model: Model | None, path: Path) -> Iterator[Found]:
+    """Everything that is wrong with the section `comparison`, with its place."""
+    plan, arms, endpoints = sections.get("comparison"), sections.get("arms"), sections.get("endpoints")
+    if plan is None or arms is None or endpoints is None:
+        return
+    unit = model.endpoints[plan.endpoint].unit if model and plan.endpoint in model.endpoints else None
+    if plan.endpoint not in endpoints or (model and (unit is None or model.endpoints[plan.endpoint].binary)):
+        means = [n for n in endpoints if not model or (n in model.endpoints and not model.endpoints[n].binary)]
+        yield ("comparison", "endpoint"), f"{plan.endpoint!r} is no endpoint with means; {_near(plan.endpoint, means)}"
+        unit = None
+    for key in ("treatment", "control"):
+        name = getattr(plan, key)
+        if name not in arms:
+            yield ("comparison", key), f"{name!r} is no arm; {_near(name, list(arms))}"
+    if plan.treatment in arms and not arms[plan.treatment].active:
+        yield ("comparison", "treatment"), f"{plan.treatment!r} is given nothing; write an arm with a dose"
+    if plan.control in arms and arms[plan.control].active:
+        yield ("comparison", "control"), f"{plan.control!r} is given a dose; write the arm that is not"
+    yield from _decided(("comparison", "decision"), plan.decision, [plan.treatment, plan.control], unit)
+    if plan.harm is not None:
+        yield from _decided(("comparison", "harm"), plan.harm, risks_of(endpoints), "1")
+    if unit is not None:
+        try:
+            plan.drift.to(unit)
+        except ValueError:
+            yield ("comparison", "drift"), f"'{plan.drift}' is not in the endpoint's unit; write it in {unit}"
+        better = endpoints[plan.endpoint].better
+        for c in plan.decision.criteria:
+            forwards = c.first == plan.treatment
+            if c.operation == "-" and c.exceeds and (c.above == forwards) != (better == "higher"):
+                side = ">" if (better == "higher") == forwards else "<"
+                yield ("comparison", "decision"), f"'{c}' is met by harm, for {better} is better; write {side}"
+    yield from _learnt(plan, sections, path)
+
+
+def _decided(place: Place, what: Decision, names: list[str], unit: str | None) -> Iterator[Found]:
+    try:
+        decision(str(what), names)
+        if unit is not None:
+            what.in_units(unit)
+    except DecisionError as e:
+        yield from ((place, line) for line in str(e).splitlines())
+
+
+def in_units(what: Decision, unit: str) -> Decision:
+    """Thresholds in `unit`; a threshold without one is in it already."""
+    return Decision(tuple(replace(c, unit=c.unit or unit) for c in what.criteria)).in_units(unit)
+
+
+def _learnt(plan: Any, sections: Mapping[str, Any], path: Path) -> Iterator[Found]:
+    """Studies whose trials are out of sample: validated, by the same calibrated model, and none of them this one."""
+    for i, name in enumerate(plan.discrepancy_from):
+        place: Place = ("comparison", "discrepancy_from", i)
+        file = path.parent / f"{name}.yaml"
+        others = sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != path.stem)
+        if name == path.stem:
+            yield place, "is this study itself; its own outcomes cannot teach the prior that meets them"
+            continue
+        if not file.is_file():
+            yield place, f"there is no study {name!r} beside this one; {_near(name, others)}"
+            continue
+        said = _said(file)
+        uses = [use.get("use") for use in (said.get("evidence") or {}).values() if isinstance(use, dict)]
+        if "validation" not in uses or "calibration" in uses:
+            yield (
+                place,
+                f"{name!r} has no validation evidence alone; what the model was fitted to cannot teach its errors",
+            )
+        for key in ("model", "parameters_from"):
+            if said.get(key) != sections.get(key):
+                yield (
+                    place,
+                    f"{name!r} has {key}: {said.get(key)}, this study {sections.get(key)}; errors of another model",
+                )
+        if path.stem in ((said.get("comparison") or {}).get("discrepancy_from") or []):
+            yield place, f"{name!r} learns from this study in turn; keep one direction"
+
+
+def _said(file: Path) -> dict[str, Any]:
+    found = read(file.read_text(encoding="utf-8", errors="replace")).data
+    return found if isinstance(found, dict) else {}
+
+
+def _near(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"write one of {', '.join(known) or 'none'}"
