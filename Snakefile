@@ -83,10 +83,11 @@ rule simulate:
     shell: "cohort simulate {input.study} --cluster {params.cluster:q} --workers {threads} 2>&1 | tee {log}"
 
 rule trial:
-    input: study="config/studies/{study}.yaml", arms=rules.simulate.output, posterior=posterior
+    input: study="config/studies/{study}.yaml", people=rules.population.output, arms=rules.simulate.output, posterior=posterior
     output: "results/{study}/trial.parquet", "results/{study}/made/trial.json"
     log: "results/{study}/log/trial.txt"
-    shell: "cohort trial {input.study} 2>&1 | tee {log}"
+    threads: max(1, workflow.cores // 2)
+    shell: "cohort trial {input.study} --workers {threads} 2>&1 | tee {log}"
 
 rule compare:
     input: study="config/studies/{study}.yaml", trial=rules.trial.output, posterior=posterior, registered=registered, learnt=taught_by, outcomes=outcomes({"calibration", "validation"})

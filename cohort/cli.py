@@ -319,16 +319,26 @@ def simulate(
 
 
 @app.command()
-def trial(study: StudyFile) -> None:
-    """Turn the simulated courses into virtual trials: allocation, measurement, dropout."""
-    with refusals("running virtual trials"):
+def trial(study: StudyFile, workers: Workers = None) -> None:
+    """Turn the simulated courses into virtual trials: enrolment, allocation, visits, measurement, who leaves."""
+    with refusals():
         from cohort.library import load
         from cohort.store import write_table
-        from cohort.trial import analysis_set
+        from cohort.trial import analysed, analysis_set, declares, tables, write_tables
 
         results = opened(study)
         model = load(results.study.model, results.study.path.parent)
-        table = analysis_set(results.study, model, results.visits, results.parameters)
+        if declares(results.study):
+            people, parameters = results.population, results.parameters
+            with bar(f"virtual trials of {results.study.name}") as progress:
+                made = tables(
+                    results.study, people, parameters, threads=workers or os.cpu_count() or 1, progress=progress
+                )
+            write_tables(results.trial_folder, made)
+            table = analysed(results.study, model, people, made)
+        else:
+            with console.status("running virtual trials"):
+                table = analysis_set(results.study, model, results.visits, results.parameters)
         write_table(results.trial_file, table)
         results.stamp("trial")
         results.audit.append("trials", draws=results.study.analysis.draws)

@@ -69,6 +69,11 @@ class Results:
         return self.folder / "trial.parquet"
 
     @property
+    def trial_folder(self) -> Path:
+        """Tidy tables of a study that declares how its trial is conducted: subjects, measurements, events."""
+        return self.folder / "trial"
+
+    @property
     def comparison_file(self) -> Path:
         return self.folder / "comparison.nc"
 

@@ -6,7 +6,10 @@ References
 [2] Vehtari et al. 2024, JMLR 25(72): Pareto-smoothed weights hold below min(0.7, 1 - 1/log10 S) for S draws.
 """
 
-from collections.abc import Sequence
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +44,20 @@ def _scaled(tree: "xr.DataTree", group: str) -> np.ndarray:
     return np.asarray(total).reshape(-1)
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What ArviZ would say on the terminal stands in the rows that are returned."""
+    logger = logging.getLogger("arviz_stats")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
 def power_scaled(tree: "xr.DataTree", names: Sequence[str]) -> list[dict[str, Any]]:
     """Sensitivity of each parameter to prior and likelihood [1], by ArviZ, and the largest Pareto k of the weights,
     which it does not look at. tree: with the groups log_prior and log_likelihood.
@@ -49,7 +66,8 @@ def power_scaled(tree: "xr.DataTree", names: Sequence[str]) -> list[dict[str, An
     """
     from arviz_stats import psense_summary
 
-    table: Any = psense_summary(tree, var_names=list(names), round_to=6)
+    with quiet():
+        table: Any = psense_summary(tree, var_names=list(names), round_to=6)
     k = {
         group: max(_khat((alpha - 1) * _scaled(tree, group)) for alpha in ALPHAS)
         for group in ("log_prior", "log_likelihood")
@@ -78,7 +96,8 @@ def leave_one_out(tree: "xr.DataTree", name: str | None = None) -> dict[str, Any
     Pareto k, how many are above the limit for this number of draws, and whether the sum may be used."""
     from arviz_stats import loo
 
-    found: Any = loo(tree, var_name=name, pointwise=True)
+    with quiet():
+        found: Any = loo(tree, var_name=name, pointwise=True)
     k = np.asarray(found.pareto_k).reshape(-1)
     draws = int(np.prod([tree.children["posterior"].sizes[d] for d in ("chain", "draw")]))
     limit = khat_limit(draws)

@@ -84,16 +84,11 @@ def _learnt(plan: Any, sections: Mapping[str, Any], path: Path) -> Iterator[Foun
         said = _said(file)
         uses = [use.get("use") for use in (said.get("evidence") or {}).values() if isinstance(use, dict)]
         if "validation" not in uses or "calibration" in uses:
-            yield (
-                place,
-                f"{name!r} has no validation evidence alone; what the model was fitted to cannot teach its errors",
-            )
+            yield place, f"{name!r} does not validate alone; what a model was fitted to cannot teach its errors"
         for key in ("model", "parameters_from"):
-            if said.get(key) != sections.get(key):
-                yield (
-                    place,
-                    f"{name!r} has {key}: {said.get(key)}, this study {sections.get(key)}; errors of another model",
-                )
+            theirs, own = said.get(key), sections.get(key)
+            if theirs != own:
+                yield place, f"{name!r} has {key}: {theirs}, this study {own}; these are errors of another model"
         if path.stem in ((said.get("comparison") or {}).get("discrepancy_from") or []):
             yield place, f"{name!r} learns from this study in turn; keep one direction"
 

@@ -528,9 +528,8 @@ def test_parameters_from_a_study_that_is_not_there_are_refused(problems):
     found = problems(
         ("parameters_from: laplace", "parameters_from: laplase"), file="config/studies/mendel.yaml", study="mendel"
     )
-    assert [(p.key, p.message) for p in found] == [
-        ("parameters_from", "there is no study 'laplase' beside this one; did you mean 'laplace'?")
-    ]
+    told = [(p.key, p.message) for p in found if not p.key.startswith("comparison")]
+    assert told == [("parameters_from", "there is no study 'laplase' beside this one; did you mean 'laplace'?")]
 
 
 @pytest.mark.parametrize(
@@ -543,7 +542,7 @@ def test_parameters_from_a_study_that_is_not_there_are_refused(problems):
 def test_parameters_come_from_a_study_that_calibrates(problems, origin: str, message: str):
     edit = ("parameters_from: laplace", f"parameters_from: {origin}")
     found = problems(edit, file="config/studies/mendel.yaml", study="mendel")
-    assert [(p.key, p.message) for p in found] == [("parameters_from", message)]
+    assert [(p.key, p.message) for p in found if not p.key.startswith("comparison")] == [("parameters_from", message)]
 
 
 def test_a_study_does_not_both_calibrate_and_take_parameters(problems):

@@ -1,0 +1,132 @@
+"""T5: whether virtual and real arms agree, arm by arm and effect by effect, within a margin stated beforehand."""
+
+from typing import Any
+
+import numpy as np
+
+from cohort.agreement.equivalence import ENOUGH, equivalence
+from cohort.agreement.predictive import Check
+from cohort.agreement.predictive import coverage as covered
+from cohort.comparison import Predictions
+from cohort.comparison.agreement import LEVELS, unit_of
+from cohort.report.figures.style import arm_label
+from cohort.report.table import Absent, Column, Table, digits, number, percent, probability, yes
+from cohort.study import Study
+
+NO_MARGIN = "no margin stated"
+KINDS = {"mean": ("validation_arms", "arm by arm"), "effect": ("validation_effects", "effects against the control")}
+
+
+def verdicts(study: Study, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Per endpoint with published means: which arms lie inside the 95 % predictive interval, and which do not."""
+    found = []
+    for endpoint in dict.fromkeys(row["endpoint"] for row in summary.get("arms", [])):
+        means = [r for r in summary["arms"] if r["endpoint"] == endpoint and r["kind"] == "mean"]
+        found.append(
+            {
+                "endpoint": endpoint,
+                "hit": [r for r in means if r["inside_0.95"]],
+                "missed": [r for r in means if not r["inside_0.95"]],
+                "of": len(means),
+                "margin": study.endpoints[endpoint].margin,
+                "mean_difference": sum(r["difference"] for r in means) / len(means),
+            }
+        )
+    return found
+
+
+def agreed(study: Study, summary: dict[str, Any], predictions: Predictions) -> list[dict[str, Any]]:
+    """The comparison's rows of arms and effects, each with the difference of the populations' means and its interval,
+    P(within the margin), the TOST p, and the verdict in words. predictions: those that were frozen."""
+    rows = []
+    for row in summary.get("arms", []):
+        per_arm, control = predictions.means[row["endpoint"]], study.arms[row["arm"]].control
+        virtual = per_arm[row["arm"]]
+        if row["kind"] == "effect" and control:
+            virtual = virtual.minus(per_arm[control])
+        plan = study.endpoints[row["endpoint"]]
+        margin = plan.margin.to(unit_of(study, row["endpoint"])) if plan.margin else None
+        found = equivalence(row["observed"], row["se"], virtual.means, margin=margin or 1.0)
+        own = {**row, "population_difference": found.difference, "low": found.low, "high": found.high}
+        if margin is None:
+            own |= {"says": NO_MARGIN}
+        else:
+            words = {"margin": margin, "within": found.within, "within_mcse": found.mcse, "p_tost": found.p_tost}
+            own |= words | {"says": found.says, "missed": found.says == "different"}
+        rows.append(own)
+    return rows
+
+
+def validation(rows: list[dict[str, Any]], kind: str, *, validated: bool, unit: str) -> Table | Absent:
+    """rows: as `agreed` returns; kind: mean or effect; validated: else the arms were fitted, and agree for that."""
+    name, of = KINDS[kind]
+    title = f"{'Validation' if validated else 'Fit, no validation'}: {of}"
+    own = [row for row in rows if row["kind"] == kind]
+    if not own:
+        return Absent("T5", title, "the evidence has no such outcome with an estimate and a standard error")
+    fitted = "" if validated else "These arms taught the model, so agreement is no evidence of prediction. "
+    caption = (
+        f"{fitted}In {unit}. Predicted: mean of the virtual population ± simulation error; "
+        "95 % predictive interval (equal-tailed) of the mean of a trial of the planned size. Difference: real minus "
+        "virtual population, 95 % credible interval (equal-tailed). Within: probability that the populations' means "
+        f"differ by less than the margin; TOST: larger p of two one-sided tests. Equivalent: P(within) above {ENOUGH:g}; "
+        f"different: P(outside) above {ENOUGH:g}; else undecided, which is no agreement, and neither is a difference that "
+        "is not significant. Place: share of the prediction below the observed value."
+    )
+    columns = (
+        Column("arm", "arm", arm_label, plain=True),
+        Column("endpoint", "endpoint"),
+        Column("n", "n"),
+        Column("predicted", "predicted", number, error="mcse"),
+        Column("low_0.95", "95 % predictive: low", number),
+        Column("high_0.95", "high", number),
+        Column("observed", "observed (SE)", number, spread="se"),
+        Column("population_difference", "difference", number, low="low", high="high"),
+        Column("margin", "margin", lambda value: "–" if value is None else f"{value:g}"),
+        Column("within", "within", probability, error="within_mcse"),
+        Column("p_tost", "TOST", probability),
+        Column("says", "verdict", plain=True),
+        Column("place", "place", digits(3)),
+        *(Column(f"inside_{level:g}", f"inside {100 * level:g} %", yes) for level in LEVELS),
+    )
+    return Table("T5", name, title, caption, columns, own)
+
+
+def checks(summary: dict[str, Any], draws: int) -> list[Check]:
+    """Each arm's predictive check, for coverage and for the uniformity of places. draws: under which it was predicted."""
+    trials = {(o["outcome"], o["arm"]): o["trial"] for o in summary.get("outcomes", [])}
+    found = []
+    for row in summary.get("arms", []):
+        if row["kind"] != "mean":
+            continue
+        place = row["place"]
+        mcse = float(np.sqrt(max(place * (1 - place), 0.25 / draws) / draws))
+        within = {v: (row[f"low_{v:g}"], row[f"high_{v:g}"], row[f"inside_{v:g}"]) for v in LEVELS}
+        trial = trials.get((row["endpoint"], row["arm"]), "")
+        sd = row["predicted_sd"]
+        found.append(Check(row["arm"], trial, row["observed"], row["predicted"], sd, place, mcse, within))
+    return found
+
+
+def coverage(found: list[Check], *, validated: bool) -> Table | Absent:
+    title = "Coverage of the predictive intervals"
+    if not found:
+        return Absent("T5", title, "no arm has an outcome")
+    rows = covered(found)
+    fitted = "" if validated else "The arms were fitted: no evidence of prediction. "
+    caption = (
+        f"{fitted}How many arms lie inside. Interval of the share: 95 % Clopper–Pearson with arms taken as independent, "
+        "which is too narrow, for they share people, conduct and the model's errors; and with as many results as there "
+        "are trials, which is too wide."
+    )
+    columns = (
+        Column("level", "interval", percent),
+        Column("inside", "inside"),
+        Column("of", "of"),
+        Column("low", "share, by arm: low", percent),
+        Column("high", "high", percent),
+        Column("trials", "trials"),
+        Column("low_by_trial", "share, by trial: low", percent),
+        Column("high_by_trial", "high", percent),
+    )
+    return Table("T5", "coverage", title, caption, columns, rows)
