@@ -408,6 +408,38 @@ def report(study: StudyFile) -> None:
 
 
 @app.command()
+def sbc(
+    names: Annotated[list[str] | None, typer.Argument(help="models of endpoints, such as binary; all if none")] = None,
+    replicates: Annotated[int, typer.Option(min=20, help="data sets drawn and fitted; 1000 for a release")] = 100,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .csv file for the ranks' summary")] = None,
+    cluster: ClusterName = "local",
+    workers: Workers = None,
+) -> None:
+    """Simulation-based calibration: do the posteriors of endpoints hold the truth as often as they say?"""
+    with refusals():
+        import polars as pl
+
+        from cohort import cluster as clusters
+        from cohort.analysis.cases import CASES, case
+        from cohort.inference.sbc import calibrated, uniformity
+        from cohort.report.ranks import print_ranks
+
+        cases = [case(name) for name in names or CASES]
+        where = clusters.read_cluster(Path("config/cluster") / f"{cluster}.yaml")
+        where = where.model_copy(update={"workers": workers}) if workers else where
+        rows = []
+        with clusters.client(where) as client:
+            for each in cases:
+                with bar(f"calibrating {each.name}") as progress:
+                    found = calibrated(each, replicates=replicates, seed=seed, client=client, progress=progress)
+                rows += uniformity(found)
+        print_ranks(rows)
+        if output:
+            pl.DataFrame(rows).write_csv(output)
+
+
+@app.command()
 def run(
     names: Annotated[list[str] | None, typer.Argument(help="names of studies in config/studies/; all if none")] = None,
     cores: Annotated[int | None, typer.Option(help="cores of this machine to use; all if not given")] = None,

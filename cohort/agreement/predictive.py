@@ -57,31 +57,33 @@ def check(label: str, observed: float, predicted: np.ndarray, *, trial: str, lev
 
 
 def coverage(checks: Sequence[Check], *, level: float = 0.95) -> list[dict[str, Any]]:
-    """How many results fall inside each interval, with an interval of that share at `level`.
+    """How many results fall inside each interval, with an interval of that share at `level`: see `covered`."""
+    trials = len({c.trial for c in checks})
+    return [
+        covered(nominal, sum(c.intervals[nominal][2] for c in checks), len(checks), trials, level=level)
+        for nominal in (checks[0].intervals if checks else ())
+    ]
+
+
+def covered(nominal: float, inside: int, of: int, trials: int, *, level: float = 0.95) -> dict[str, Any]:
+    """The share of results inside the interval of level `nominal`, with its own interval at `level`.
 
     Results of one trial share its people and the model's errors, so they are worth fewer than they are many: beside the
     Clopper-Pearson interval that takes them as independent stands the one with as many results as there are trials.
     """
-    rows = []
-    trials = len({c.trial for c in checks})
-    for nominal in checks[0].intervals if checks else ():
-        inside, of = sum(c.intervals[nominal][2] for c in checks), len(checks)
-        apart = scipy.stats.binomtest(inside, of).proportion_ci(level)
-        a, b = inside / of * trials, (1 - inside / of) * trials
-        tail = (1 - level) / 2
-        rows.append(
-            {
-                "level": nominal,
-                "inside": inside,
-                "of": of,
-                "trials": trials,
-                "low": float(apart.low),
-                "high": float(apart.high),
-                "low_by_trial": float(scipy.stats.beta.ppf(tail, a, b + 1)) if a > 0 else 0.0,
-                "high_by_trial": float(scipy.stats.beta.ppf(1 - tail, a + 1, b)) if b > 0 else 1.0,
-            }
-        )
-    return rows
+    apart = scipy.stats.binomtest(inside, of).proportion_ci(level)
+    a, b = inside / of * trials, (1 - inside / of) * trials
+    tail = (1 - level) / 2
+    return {
+        "level": nominal,
+        "inside": inside,
+        "of": of,
+        "trials": trials,
+        "low": float(apart.low),
+        "high": float(apart.high),
+        "low_by_trial": float(scipy.stats.beta.ppf(tail, a, b + 1)) if a > 0 else 0.0,
+        "high_by_trial": float(scipy.stats.beta.ppf(1 - tail, a + 1, b)) if b > 0 else 1.0,
+    }
 
 
 def uniform(checks: Sequence[Check], *, level: float = 0.95) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def compare(
     tree = xr.DataTree()
     if outcomes is not None:
         table = agreement.arms_and_effects(study, predictions, outcomes)
+        summary["not_compared"] = agreement.not_compared(study, predictions, outcomes)
         summary |= {"arms": table, "coverage": agreement.coverage(table), "outcomes": outcomes.drop("arms").to_dicts()}
         if "validation" in uses:
             summary["standing"] = standing(study, mine, audit)

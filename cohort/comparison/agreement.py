@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import scipy
 
+from cohort.agreement.equivalence import equivalence
+from cohort.agreement.predictive import LEVELS, covered
 from cohort.comparison.predict import ArmPrediction, Predictions
 from cohort.library import load
 from cohort.study import Study
-
-LEVELS = (0.5, 0.8, 0.95)
 
 
 def rows(prediction: ArmPrediction, observed: float, se: float, margin: float | None) -> dict[str, Any]:
@@ -33,9 +32,9 @@ def rows(prediction: ArmPrediction, observed: float, se: float, margin: float | 
         low, high = prediction.quantile((1 - level) / 2), prediction.quantile((1 + level) / 2)
         found |= {f"low_{level:g}": low, f"high_{level:g}": high, f"inside_{level:g}": bool(low <= observed <= high)}
     if margin is not None:
-        upper = scipy.stats.norm.cdf((prediction.means + margin - observed) / se)
-        lower = scipy.stats.norm.cdf((prediction.means - margin - observed) / se)
-        found["p_within_margin"] = float(np.mean(upper - lower))
+        of = equivalence(observed, se, prediction.means, margin=margin)
+        found |= {"margin": margin, "p_within_margin": of.within, "p_within_mcse": of.mcse, "p_tost": of.p_tost}
+        found |= {"difference_low": of.low, "difference_high": of.high, "says": of.says}
     return found
 
 
@@ -58,7 +57,7 @@ def arms_and_effects(study: Study, predictions: Predictions, outcomes: pl.DataFr
             if name not in seen:
                 continue
             own = seen[name]
-            base = {"endpoint": endpoint, "arm": name, "n": own["n"]}
+            base = {"endpoint": endpoint, "arm": name, "trial": own["trial"], "n": own["n"]}
             table.append({**base, "kind": "mean", **rows(per_arm[name], own["estimate"], own["se"], margin)})
             if arm.control is not None and arm.control in seen:
                 control = seen[arm.control]
@@ -69,16 +68,26 @@ def arms_and_effects(study: Study, predictions: Predictions, outcomes: pl.DataFr
     return table
 
 
-def coverage(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """How many arms fell inside each interval, with a Clopper-Pearson interval that takes arms as independent.
-
-    They are not quite: arms of one trial share its people and its model errors, so it is too narrow.
-    """
-    means = [row for row in table if row["kind"] == "mean"]
+def not_compared(study: Study, predictions: Predictions, outcomes: pl.DataFrame) -> list[dict[str, Any]]:
+    """Published outcomes that no prediction is set against, each with the reason."""
     found = []
-    for level in LEVELS:
-        hits, of = sum(row[f"inside_{level:g}"] for row in means), len(means)
-        if of:
-            interval = scipy.stats.binomtest(hits, of).proportion_ci(0.95)
-            found.append({"level": level, "inside": hits, "of": of, "low": interval.low, "high": interval.high})
+    for row in outcomes.iter_rows(named=True):
+        why = None
+        if row["estimate"] is not None and len(row["arms"]) > 1:
+            why = "a mean of several arms together; give each arm's"
+        elif row["estimate"] is not None and row["outcome"] not in predictions.means:
+            why = "a mean, but the model gives a share or a count"
+        elif row["events"] is not None and row["outcome"] in predictions.shares:
+            why = "a count, compared by nobody yet: the model gives the share on the true course"
+        if why:
+            found.append({"trial": row["trial"], "arms": row["arms"], "outcome": row["outcome"], "why": why})
     return found
+
+
+def coverage(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many arms fell inside each interval; see `cohort.agreement.predictive.covered`."""
+    means = [row for row in table if row["kind"] == "mean"]
+    trials = len({row["trial"] for row in means})
+    return [
+        covered(level, sum(row[f"inside_{level:g}"] for row in means), len(means), trials) for level in LEVELS if means
+    ]

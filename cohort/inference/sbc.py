@@ -18,7 +18,7 @@ import numpy as np
 
 from cohort.inference.sampling import Sampling
 
-BATCH = 25  # replicates of a task; ranks do not depend on it
+BATCH = 50  # replicates of a task; ranks do not depend on it
 
 
 @dataclass(frozen=True)

@@ -332,9 +332,12 @@ class EndpointPlan(Section):
 
 
 class EvidenceUse(Section):
+    """`prospective`: the outcomes were not public when the predictions were registered."""
+
     file: File
     use: Literal["calibration", "validation"]
     estimand: Words = "as published"
+    prospective: Annotated[bool, Field(exclude_if=lambda value: not value)] = False
 
 
 class Enrolment(Section):

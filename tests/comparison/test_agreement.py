@@ -6,7 +6,7 @@ import pytest
 import scipy
 
 from cohort.comparison import ArmPrediction, Predictions
-from cohort.comparison.agreement import arms_and_effects, coverage, rows
+from cohort.comparison.agreement import arms_and_effects, coverage, not_compared, rows
 
 ARMS = ("placebo_q2w", "evolocumab_140_q2w", "placebo_q4w", "evolocumab_420_q4w")
 
@@ -29,7 +29,8 @@ def test_the_place_of_an_observed_mean_is_in_the_distribution_of_trials():
 def test_the_published_standard_error_does_not_move_the_place():
     """Sampling error is that of a virtual trial of the real size: no predictive spread uses the real one's."""
     a, b = rows(POINT, -53.0, 0.1, 5.0), rows(POINT, -53.0, 9.0, 5.0)
-    same = [key for key in a if key not in ("se", "p_within_margin")]
+    of_agreement = ("se", "p_within_margin", "p_within_mcse", "p_tost", "says", "difference_low", "difference_high")
+    same = [key for key in a if key not in of_agreement]
     assert {key: a[key] for key in same} == {key: b[key] for key in same}
     assert a["p_within_margin"] > b["p_within_margin"]
 
@@ -81,7 +82,7 @@ def predictions() -> Predictions:
 
 
 def outcome(arms: list[str], estimate: float, se: float, n: int = 80) -> dict:
-    return {"arms": arms, "outcome": "ldl_change", "estimate": estimate, "se": se, "n": n, "events": None}
+    return {"trial": "mendel", "arms": arms, "outcome": "ldl_change", "estimate": estimate, "se": se, "n": n, "events": None}
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +116,19 @@ def test_every_published_arm_and_every_difference_that_has_both_sides(study, pre
 @pytest.mark.parametrize(("inside", "of"), [(0, 6), (4, 6), (6, 6), (5, 8)])
 def test_coverage_counts_arms_by_clopper_and_pearson(inside: int, of: int):
     """Against quantiles of the beta distribution."""
-    flags = [{"kind": "mean", **{f"inside_{v:g}": k < inside for v in (0.5, 0.8, 0.95)}} for k in range(of)]
+    flags = [{"kind": "mean", "trial": "one", **{f"inside_{v:g}": k < inside for v in (0.5, 0.8, 0.95)}} for k in range(of)]
     found = coverage([*flags, {"kind": "effect"}])
     assert [r["level"] for r in found] == [0.5, 0.8, 0.95]
     for row in found:
         assert (row["inside"], row["of"]) == (inside, of)
         assert row["low"] == pytest.approx(scipy.stats.beta.ppf(0.025, inside, of - inside + 1) if inside else 0)
         assert row["high"] == pytest.approx(scipy.stats.beta.ppf(0.975, inside + 1, of - inside) if inside < of else 1)
+
+
+def test_what_is_not_compared_is_said(study, predictions, outcomes):
+    (row,) = not_compared(study, predictions, outcomes.with_columns(trial=pl.lit("mendel")))
+    assert row["arms"] == ["evolocumab_140_q2w", "evolocumab_420_q4w"]
+    assert "several arms together" in row["why"]
 
 
 def test_without_arms_there_is_no_coverage():
