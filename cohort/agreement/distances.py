@@ -33,6 +33,8 @@ def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Area under the lower of the two densities [2], each a Gaussian kernel estimate with Scott's bandwidth."""
     both = np.concatenate([a, b])
+    if np.ptp(both) == 0:
+        return 1.0
     reach = 3 * both.std()
     grid = np.linspace(both.min() - reach, both.max() + reach, 512)
     densities = [_density(values, grid) for values in (a, b)]
@@ -45,7 +47,7 @@ def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     at = (values - grid[0]) / step
     left = np.floor(at).astype(int)
     mass = np.bincount(left, 1 - (at - left), len(grid)) + np.bincount(left + 1, at - left, len(grid))[: len(grid)]
-    bandwidth = values.std(ddof=1) * len(values) ** -0.2
+    bandwidth = max(values.std(ddof=1) * len(values) ** -0.2, step)  # a resample may hold one value only
     return scipy.ndimage.gaussian_filter1d(mass / len(values) / step, bandwidth / step, mode="constant", truncate=6)
 
 

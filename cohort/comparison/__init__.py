@@ -9,16 +9,17 @@ import polars as pl
 
 from cohort import evidence
 from cohort.comparison import agreement, borrowing, learning, planned, safety
-from cohort.comparison.discrepancy import ComparisonError, fit
-from cohort.comparison.predict import ArmPrediction, Predictions, predict, record, registered_path
-from cohort.comparison.registration import register, standing
+from cohort.comparison.discrepancy import fit
+from cohort.comparison.predict import ArmPrediction, ComparisonError, Predictions, predict, record, registered_path
+from cohort.comparison.registration import plan_standing, register, standing
 from cohort.inference.diagnosis import convergence, flat
 from cohort.inference.sensitivity import leave_one_out, power_scaled
 from cohort.library import load
 from cohort.posterior import parameter_draws
 from cohort.record import Audit, canonical, digest, file_digest, plain
 from cohort.study import Study
-from cohort.trial import analysis_set
+from cohort.study import planned as plan_of
+from cohort.trial import analysis_set, declares
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,6 +59,11 @@ def compare(
 
     model = load(study.model, study.path.parent)
     parameters = parameter_draws(study, model, posterior)
+    if analysis is None and declares(study):
+        raise ComparisonError(
+            f"{study.path}: patients may stop treatment or leave in this study; give `analysis`, as from "
+            "cohort.trial.analysed"
+        )
     analysis = analysis_set(study, model, visits, parameters) if analysis is None else analysis
     predictions = predict(study, analysis, parameters) if predictions is None else predictions
     posterior_attrs = {} if posterior is None else {str(k): v for k, v in posterior.attrs.items()}
@@ -67,14 +73,15 @@ def compare(
         for name, other in learnt.items():
             audit.append("outcomes opened", evidence=name, use="discrepancy", file=other.file, sha256=other.sha256)
     setting = planned.prepare(study, predictions, {name: other.summary for name, other in learnt.items()})
+    before = {} if setting is None else planned.before(study, setting, predictions, posterior)
     if audit is not None:
-        plan = None if setting is None else planned.identity(study, setting)
         audit.append(
             "predictions frozen",
             predictions=predictions.hash(),
             identity=mine["identity"],
             code=mine["code"],
-            comparison=plan and digest(plan),
+            plan=plan_of(study),
+            prior=None if setting is None else digest(planned.identity(study, setting)),
         )
     uses = {use.use for use in study.evidence.values()}
     tables = []
@@ -94,8 +101,8 @@ def compare(
         "evidence_of_model": {e: learning.plain(study, per) for e, per in predictions.means.items()},
     }
     if setting is not None:
-        summary["comparison"] = planned.before(study, setting, predictions, posterior)
-        summary["comparison"] |= planned.after(study, setting, outcomes, posterior)
+        summary["comparison"] = before | planned.after(study, setting, outcomes, posterior)
+        summary["comparison"]["standing"] = plan_standing(audit, plan_of(study))
     tree = xr.DataTree()
     if outcomes is not None:
         table = agreement.arms_and_effects(study, predictions, outcomes)
@@ -113,11 +120,14 @@ def compare(
 def _discrepancy(
     study: Study, predictions: Predictions, table: list[dict[str, Any]], summary: dict[str, Any]
 ) -> "xr.DataTree":
-    """Fit the discrepancy of each continuous endpoint's arms; the last endpoint's posterior is kept."""
+    """Fit the discrepancy of each continuous endpoint's arms. `discrepancies` has all; `discrepancy`, its diagnostics
+    and the posterior are those of the endpoint of the plan, else of the first."""
     import xarray as xr
 
     analysis = study.analysis
-    tree = xr.DataTree()
+    kept = xr.DataTree()
+    first = study.comparison.endpoint if study.comparison else None
+    summary["discrepancies"] = []
     for endpoint, per_arm in predictions.means.items():
         rows = [row for row in table if row["endpoint"] == endpoint and row["kind"] == "mean"]
         if not rows:
@@ -128,7 +138,7 @@ def _discrepancy(
         trial, arm = analysis.discrepancy.to(unit), analysis.arm_discrepancy.to(unit)
         mine = [per_arm[name] for name in names]
         tree = fit(names, mine, y, se, trial=trial, arm=arm, seed=study.seed, engine=analysis.engine)
-        summary["discrepancy"] = {
+        found = {
             "endpoint": endpoint,
             "engine": analysis.engine,
             "assumed_sd": trial,
@@ -140,12 +150,16 @@ def _discrepancy(
                 {"arm": n, **_interval(mu, analysis.level)} for n, mu in zip(names, flat(tree, "mu").T, strict=True)
             ],
         }
+        summary["discrepancies"].append(found)
+        if "discrepancy" in summary and endpoint != first:
+            continue
+        kept, summary["discrepancy"] = tree, found
         summary["diagnostics"] = {
             "convergence": convergence(tree, ["trial", "mu"]),
             "power_scaled": power_scaled(tree, ["trial"]),
             "leave_one_out": leave_one_out(tree),
         }
-    return tree
+    return kept
 
 
 def _interval(draws: np.ndarray, level: float) -> dict[str, float]:
@@ -162,7 +176,8 @@ def _borrowing(
     rows = [row for row in table if row["kind"] == "mean" and plan is not None and row["arm"] == plan.arm]
     if plan is None or not rows:
         return None
-    row, endpoint = rows[0], rows[0]["endpoint"]
+    row = next((r for r in rows if compared and r["endpoint"] == compared.endpoint), rows[0])
+    endpoint = row["endpoint"]
     trials = [
         learning.validation(learnt[name].summary, endpoint, active=study.arms[plan.arm].active)
         for name in (compared.discrepancy_from if compared else [])

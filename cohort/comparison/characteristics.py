@@ -15,7 +15,7 @@ from cohort.comparison.primary import Setting, robust_part
 from cohort.decision.assurance import average_type_1, over_draws
 from cohort.decision.calibrate import calibrate
 from cohort.decision.criteria import Decision
-from cohort.decision.design import Arm, Design
+from cohort.decision.design import Arm, Design, upward
 from cohort.decision.drift import Safety, table
 from cohort.decision.exact import rate
 from cohort.decision.examples import trace
@@ -46,6 +46,23 @@ class Trial:
         return float(self.treatment.theta.mean() - self.control.theta.mean())
 
     @property
+    def null(self) -> float:
+        """The difference at which the first criterion has its type I error: its threshold."""
+        return upward(self.decision.criteria[0])[0]
+
+    @property
+    def alternatives(self) -> list[float]:
+        """The predicted effect, and a quarter of its way from the null: at the whole of it every design may succeed."""
+        return [self.effect, self.null + (self.effect - self.null) / 4]
+
+    @property
+    def analysed(self) -> tuple[float, float]:
+        """Patients analysed of those planned, as virtual trials lose them; of the treatment arm as many as would tell
+        as much with the control's standard deviation, for a design has one."""
+        scale = float(np.mean(self.control.sd**2) / np.mean(self.treatment.sd**2))
+        return float(self.treatment.n.mean()) * scale, float(self.control.n.mean())
+
+    @property
     def span(self) -> tuple[float, float]:
         return -self.drift, self.drift
 
@@ -70,9 +87,10 @@ def designs(trial: Trial) -> list[Design]:
         "robust": robust_part(found, found.planned, found.plan.weight),
         "full borrowing": found.virtual["none"].mixture,
     }
-    treatment = Arm(trial.n_treatment, found.flat)
+    n_treatment, n_control = trial.analysed
+    treatment = Arm(n_treatment, found.flat)
     return [
-        Design(name, trial.decision, treatment, Arm(trial.n_control, prior), sigma=found.sigma)
+        Design(name, trial.decision, treatment, Arm(n_control, prior), sigma=found.sigma)
         for name, prior in kinds.items()
     ]
 
@@ -93,7 +111,7 @@ def harm_of(trial: Trial, risks: Mapping[str, np.ndarray]) -> Safety | None:
         return None
     event = events.pop()
     harm = _renamed(plan.harm.in_units("1"), {f"{event}.drug": "treatment", f"{event}.placebo": "control"})
-    margins = [c.threshold for c in harm.criteria if c.operation == "-"]
+    margins = [upward(c)[0] for c in harm.criteria if c.operation == "-"]
     background = float(risks[f"{event}.placebo"].mean())
     if not margins or background + max(margins) > 1:
         return None
@@ -103,18 +121,19 @@ def harm_of(trial: Trial, risks: Mapping[str, np.ndarray]) -> Safety | None:
 
 
 def drift_table(trial: Trial, risks: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Per design, true effect (none, at each threshold of the decision, as predicted) and drift: how often the decision
+    """Per design, true effect (at each threshold of the decision, as predicted) and drift: how often the decision
     is positive and its first criterion met, bias, mean squared error, coverage and width of the interval, patients
     borrowed, patients needed, and how often it is positive although harm is present; exact, Monte Carlo error 0."""
     made = designs(trial)
-    thresholds = {c.threshold for c in trial.decision.criteria if c.second and c.threshold}
-    effects = [0.0, *sorted(thresholds), trial.effect]
+    thresholds = [upward(c)[0] for c in trial.decision.criteria if c.second]
+    effects = list(dict.fromkeys([*thresholds, trial.effect]))
     drifts = np.linspace(*trial.span, DRIFTS)
     found = table(
         made,
         centre=trial.centre,
         drifts=drifts,
         effects=effects,
+        null=trial.null,
         level=trial.found.level,
         safety=harm_of(trial, risks),
     )
@@ -124,6 +143,7 @@ def drift_table(trial: Trial, risks: Mapping[str, np.ndarray]) -> list[dict[str,
         truths = (np.array([row[arm] for row in own]) for arm in ("treatment", "control"))
         for row, alone in zip(own, rate(first_alone(design), *truths), strict=True):
             row["first"] = float(alone)
+            row["n_expected"] = float(trial.n_treatment + trial.n_control)
     return rows
 
 
@@ -135,7 +155,12 @@ def calibrated_table(trial: Trial, allowed: float) -> list[dict[str, Any]]:
         alone = first_alone(design)
         scopes = slice(1) if design.name == "no borrowing" else slice(None)  # its error is the same at any drift
         for c in calibrate(
-            alone, centre=trial.centre, within=trial.span, alpha=allowed, alternatives=[trial.effect, trial.effect / 4]
+            alone,
+            centre=trial.centre,
+            within=trial.span,
+            alpha=allowed,
+            null=trial.null,
+            alternatives=trial.alternatives,
         )[scopes]:
             power = c.power or (None, None)
             rows.append(
@@ -159,9 +184,17 @@ def calibrated_table(trial: Trial, allowed: float) -> list[dict[str, Any]]:
 def sweet(trial: Trial, allowed: float) -> dict[str, Any]:
     """Over which drift borrowing has a smaller mean squared error than none, and where type I error keeps to `allowed`.
 
-    The effect for power is a quarter of the predicted one: at the whole of it every design succeeds."""
+    The effect for power is a quarter of the way from the null to the predicted one."""
     none, robust, _ = map(first_alone, designs(trial))
-    spot = sweet_spot(robust, none, centre=trial.centre, within=trial.span, effect=trial.effect / 4, alpha=allowed)
+    spot = sweet_spot(
+        robust,
+        none,
+        centre=trial.centre,
+        within=trial.span,
+        effect=trial.alternatives[1],
+        alpha=allowed,
+        null=trial.null,
+    )
     return {
         name: value.tolist() if isinstance(value, np.ndarray) else list(value) for name, value in vars(spot).items()
     }
@@ -187,7 +220,7 @@ def assurance_table(trial: Trial, seed: int) -> list[dict[str, Any]]:
                 "assurance": assurance,
                 "mcse": mcse,
                 "power": float(rate(design, np.array([belief.mean + trial.effect]), np.array([belief.mean]))[0]),
-                "type_one": average_type_1(first_alone(design), belief),
+                "type_one": average_type_1(first_alone(design), belief, trial.null),
                 "effect": trial.effect,
                 "effect_sd": effect.parameter_sd,
                 "control": belief.mean,
@@ -202,7 +235,7 @@ def examples(trial: Trial, seed: int) -> list[dict[str, Any]]:
     predicted one, without drift and with one of half the agreed range."""
     design = designs(trial)[1]
     rows: list[dict[str, Any]] = []
-    for i, (drift, effect) in enumerate((d, e) for d in (0.0, trial.drift / 2) for e in (0.0, trial.effect)):
+    for i, (drift, effect) in enumerate((d, e) for d in (0.0, trial.drift / 2) for e in (trial.null, trial.effect)):
         control = trial.centre + drift
         (row,) = trace(design, control + effect, control, seeds=[seed + i], level=trial.found.level).to_dicts()
         weights = row["control_posterior_weights"]

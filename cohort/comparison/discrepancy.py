@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cohort.comparison.learning import evidence_of
-from cohort.comparison.predict import ArmPrediction
+from cohort.comparison.predict import ArmPrediction, ComparisonError
 from cohort.inference.diagnosis import convergence, reasons_to_refuse
 from cohort.inference.sampling import Sampling, numpyro_nuts, pymc_nuts
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-class ComparisonError(RuntimeError):
-    """A comparison that cannot be made, or whose posterior may not be used; the message says why."""
 
 
 def moments(predictions: list[ArmPrediction]) -> tuple[np.ndarray, np.ndarray]:

@@ -85,7 +85,9 @@ def priors(
     """By what the discrepancy rests on: `none`, only parameters are uncertain; `assumed` and twice that, before any
     trial; and, where there are trials, `learnt` from them, with the scales as assumed, halved and doubled."""
     model = evidence_of([arm])
-    sd = float(np.sqrt(model.cov[0, 0]))
+    # An arm that no parameter moves would be known exactly; a thousandth of a patient's SD is worth a million patients.
+    sd = max(float(np.sqrt(model.cov[0, 0])), float(np.sqrt(np.mean(arm.sd**2))) / 1000)
+    model = Evidence(model.mean, np.array([[sd**2]]))
     found = {"none": Prior("none", NormalMixture([1.0], model.mean, [sd]), 0.0, None)}
     for label, factor in (("assumed", 1.0), ("assumed, doubled", 2.0)):
         found[label] = _fitted(label, predictive(model, [], discrepancy.scaled(factor)), seed)

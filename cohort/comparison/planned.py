@@ -9,10 +9,9 @@ import polars as pl
 from cohort.borrowing.trials import Normal
 from cohort.comparison import characteristics, learning, primary
 from cohort.comparison.agreement import unit_of
-from cohort.comparison.discrepancy import ComparisonError
-from cohort.comparison.predict import Predictions
-from cohort.comparison.primary import Seen, Setting
-from cohort.inference.diagnosis import flat
+from cohort.comparison.predict import ComparisonError, Predictions
+from cohort.comparison.primary import Counts, Seen, Setting
+from cohort.inference.diagnosis import values
 from cohort.study import Study, planned, read_study
 
 if TYPE_CHECKING:
@@ -124,7 +123,9 @@ def after(
         "sensitivity": primary.sensitivity_table(found, seen),
         "conflict": primary.conflict(found, se, half),
         "tipping": primary.tipping(found, seen, half),
-        "benefit_risk": primary.benefit_and_risk(found, found.plan.harm, methods, _risks(study, posterior)),
+        "benefit_risk": primary.benefit_and_risk(
+            found.plan.harm, methods, _risks(study, posterior), {} if outcomes is None else _counts(study, outcomes)
+        ),
     }
 
 
@@ -140,14 +141,32 @@ def _seen(found: Setting, outcomes: pl.DataFrame) -> Seen | None:
 
 
 def _risks(study: Study, posterior: "xr.DataTree | None") -> dict[str, np.ndarray]:
-    """Draws of the risk of each event that the calibration knows, on placebo and on drug."""
+    """Draws (chains, draws) of the risk of each event that the calibration knows, on placebo and on drug."""
     found: dict[str, np.ndarray] = {}
     if posterior is None:
         return found
     names = posterior.children["posterior"].dataset.data_vars
     for event, plan in study.endpoints.items():
         if plan.kind == "event" and f"{event}.background" in names:
-            logit = flat(posterior, f"{event}.background")
+            logit = values(posterior, f"{event}.background")
             found[f"{event}.placebo"] = 1 / (1 + np.exp(-logit))
-            found[f"{event}.drug"] = 1 / (1 + np.exp(-logit - flat(posterior, f"{event}.drug")))
+            found[f"{event}.drug"] = 1 / (1 + np.exp(-logit - values(posterior, f"{event}.drug")))
+    return found
+
+
+def _counts(study: Study, outcomes: pl.DataFrame) -> dict[str, Counts]:
+    """Events that the trial counted in both groups; rows that mix the two are of neither."""
+    found = {}
+    for event, plan in study.endpoints.items():
+        if plan.kind != "event":
+            continue
+        groups = {True: [0, 0], False: [0, 0]}
+        for row in outcomes.filter((pl.col("outcome") == event) & pl.col("events").is_not_null()).iter_rows(named=True):
+            active = {study.arms[arm].active for arm in row["arms"]}
+            if len(active) == 1:
+                group = groups[active.pop()]
+                group[0], group[1] = group[0] + row["events"], group[1] + row["n"]
+        if groups[True][1] and groups[False][1]:
+            (a, m), (b, n) = groups[False], groups[True]
+            found[event] = Counts(placebo=(a, m), drug=(b, n))
     return found

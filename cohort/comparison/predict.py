@@ -17,6 +17,10 @@ from cohort.trial import MEAN
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 
 
+class ComparisonError(RuntimeError):
+    """A comparison that cannot be made, or whose posterior may not be used; the message says why."""
+
+
 @dataclass(frozen=True)
 class ArmPrediction:
     """One arm's mean of a continuous endpoint, under each posterior draw.
@@ -151,6 +155,12 @@ def _arm(rows: pl.DataFrame, name: str) -> ArmPrediction:
             n=pl.col(name).fill_nan(None).count(),
         )
     )
+    few = per_draw.filter(pl.col("n") < 2)["draw"].to_list()
+    if few:
+        raise ComparisonError(
+            f"{name}, {rows['arm'][0]}: draws {', '.join(map(str, few[:5]))} have fewer than two patients with a "
+            "result; a trial without a standard deviation predicts nothing: plan more patients, or fewer who leave"
+        )
     centre = everyone["at_mean"]
     variance = float(np.var(centre.to_numpy(), ddof=1)) / len(centre)
     return ArmPrediction(
@@ -188,6 +198,14 @@ def record(study: Study, predictions: Predictions, posterior_attrs: dict[str, An
         e: None if r is None else {"placebo": float(r[0].mean()), "drug": float(r[1].mean())}
         for e, r in predictions.risks.items()
     }
+    errors = {
+        e: {a: float(s.std(ddof=1) / math.sqrt(len(s))) for a, s in per.items()}
+        for e, per in predictions.shares.items()
+    } | {
+        e: {g: float(s.std(ddof=1) / math.sqrt(len(s))) for g, s in zip(("placebo", "drug"), r, strict=True)}
+        for e, r in predictions.risks.items()
+        if r is not None
+    }
     facts = {"arms": arms, "effects": effects, "shares": shares, "risks": risks}
     return {
         "identity": identity(study, posterior_attrs),
@@ -195,6 +213,7 @@ def record(study: Study, predictions: Predictions, posterior_attrs: dict[str, An
         "quantiles": list(QUANTILES),
         "predictions_hash": predictions.hash(),
         "predictions": _rounded(plain(facts)),
+        "errors": plain(errors),
     }
 
 

@@ -16,8 +16,8 @@ from cohort.borrowing.trials import Normal
 from cohort.borrowing.virtual import Capped, capped
 from cohort.comparison.learning import Prior
 from cohort.comparison.predict import ArmPrediction
-from cohort.decision.criteria import Decision
-from cohort.mixture import NormalMixture
+from cohort.decision.criteria import Decision, evaluate, evaluate_exactly
+from cohort.mixture import BetaMixture, NormalMixture
 from cohort.mixture.size import ess
 from cohort.study import ComparisonPlan
 
@@ -202,7 +202,7 @@ def sensitivity_table(found: Setting, seen: Seen) -> list[dict[str, Any]]:
                 "sd": after.sd,
                 "weight": 1 - float(after.weight[-1]),
                 **verdict,
-                "p": min(c["p"] for c in verdict["criteria"]),
+                "spare": min(_spare(c, found, treatment, after) for c in found.decision.criteria),
             }
         )
 
@@ -267,30 +267,51 @@ def _crossings(x: np.ndarray, y: np.ndarray) -> list[float]:
     return [float(x[i] - y[i] * (x[i + 1] - x[i]) / (y[i + 1] - y[i])) for i in at]
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Patients with the event, and patients, on placebo and on drug."""
+
+    placebo: tuple[int, int]
+    drug: tuple[int, int]
+
+
 def benefit_and_risk(
-    found: Setting, harm: Decision | None, rows: Sequence[Mapping[str, Any]], risks: Mapping[str, np.ndarray]
+    harm: Decision | None,
+    rows: Sequence[Mapping[str, Any]],
+    risks: Mapping[str, np.ndarray],
+    counts: Mapping[str, Counts],
 ) -> dict[str, Any] | None:
-    """The decision on benefit beside the one on harm. rows: of `methods_table`; risks: (draws,) by name, predicted:
-    where a trial reports no counts, nothing but the calibration speaks of harm."""
+    """The decision on benefit beside the one on harm. harm: in the plan's words; rows: of `methods_table`; counts: the
+    trial's own, by event, judged under uniform priors, as the operating characteristics do; where it has none of an
+    event, risks: (chains, draws) by name, as the calibration predicts them."""
     if harm is None:
         return None
-    missing = [name for name in harm.names if name not in risks]
-    if missing:
-        return {
-            "harm": str(harm),
-            "says": "no conclusion",
-            "why": f"{', '.join(missing)}: not predicted",
-            "criteria": [],
+    events = {name.rsplit(".", 1)[0] for name in harm.names}
+    benefit = next(row for row in rows if row["planned"])["decision"]
+    if events <= set(counts):
+        rests_on = "the trial's own counts under uniform priors"
+        uniform = BetaMixture([1.0], [1.0], [1.0])
+        of = {f"{e}.placebo": uniform.updated(*counts[e].placebo) for e in events}
+        of |= {f"{e}.drug": uniform.updated(*counts[e].drug) for e in events}
+        verdict = evaluate_exactly(harm, of, units="1")
+    elif set(harm.names) <= set(risks):
+        rests_on = "the calibration's prediction: no counts of this trial were found"
+        verdict = evaluate(harm, {name: risks[name] for name in harm.names}, units="1")
+    else:
+        missing = ", ".join(name for name in harm.names if name not in risks)
+        why = f"{missing}: neither counted in this trial nor predicted"
+        return {"harm": str(harm), "says": "no conclusion", "why": why, "criteria": [], "benefit": benefit}
+    criteria = [
+        {
+            "criterion": str(f.criterion),
+            "p": f.probability,
+            "mcse": f.mcse,
+            "met": bool(f.met),
+            "sure": f.met is not None,
         }
-    criteria = []
-    for c in harm.criteria:
-        happens = c.happens(risks)
-        p = float(np.mean(happens))
-        mcse = float(np.sqrt(max(p * (1 - p), 0.25 / len(happens)) / len(happens)))
-        sure = abs(p - c.cut) > 3 * mcse
-        criteria.append({"criterion": str(c), "p": p, "mcse": mcse, "met": bool(c.met(p)), "sure": bool(sure)})
-    planned = next(row for row in rows if row["planned"])
-    unsure = [c for c in criteria if not c["sure"]]
-    says = "no conclusion" if unsure else "go" if planned["decision"] and all(c["met"] for c in criteria) else "no go"
-    why = "too few draws for the probability of harm" if unsure else ""
-    return {"harm": str(harm), "says": says, "why": why, "criteria": criteria, "benefit": planned["decision"]}
+        for f in verdict.findings
+    ]
+    unsure = any(not c["sure"] for c in criteria)
+    says = "no conclusion" if unsure else "go" if benefit and all(c["met"] for c in criteria) else "no go"
+    why = "too few draws for the probability of harm" if unsure else f"harm by {rests_on}"
+    return {"harm": str(harm), "says": says, "why": why, "criteria": criteria, "benefit": benefit}

@@ -2,11 +2,11 @@
 
 import json
 import math
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from cohort.comparison.discrepancy import ComparisonError
-from cohort.comparison.predict import Predictions, record, registered_path
+from cohort.comparison.predict import ComparisonError, Predictions, record, registered_path
 from cohort.record import Audit, file_digest, git
 from cohort.study import Study
 
@@ -37,8 +37,8 @@ def standing(study: Study, mine: dict[str, Any], audit: Audit | None) -> dict[st
     """Whether these predictions were written down before.
 
     `registered`: config/registered/ holds them, committed before the outcomes were first opened here; what they rest
-    on is the same, and so is every predicted mean within its simulation error (to the bit on the same kind of
-    machine). `post hoc` otherwise, with the reasons.
+    on is the same, and so is every predicted mean, standard deviation, share and risk within four of its simulation
+    errors (to the bit on the same kind of machine). `post hoc` otherwise, with the reasons.
     """
     path = registered_path(study)
     if not path.is_file():
@@ -66,6 +66,10 @@ def standing(study: Study, mine: dict[str, Any], audit: Audit | None) -> dict[st
             differences.append((off, allowed))
             if off > allowed:
                 reasons.append(f"{endpoint}, {arm}: registered {then['mean']:.2f}, now {now['mean']:.2f}")
+            for key in ("sd", "predictive_sd"):  # an SD from so many draws, and another from as many
+                if abs(now[key] - then[key]) > 4 * now[key] / math.sqrt(mine["identity"]["draws"] - 1):
+                    reasons.append(f"{endpoint}, {arm}, {key}: registered {then[key]:.2f}, now {now[key]:.2f}")
+    reasons += _shares_and_risks(theirs["predictions"], mine["predictions"], mine["errors"])
     return {
         "status": "post hoc" if reasons else "registered",
         "reasons": reasons,
@@ -77,3 +81,36 @@ def standing(study: Study, mine: dict[str, Any], audit: Audit | None) -> dict[st
         "tolerance": min((allowed for _, allowed in differences), default=0.0),
         "registered": theirs["predictions"],
     }
+
+
+def _shares_and_risks(theirs: dict[str, Any], mine: dict[str, Any], errors: dict[str, Any]) -> Iterator[str]:
+    """What differs by more than four simulation errors of both. errors: of this run's."""
+    for kind, reads in (("shares", lambda found: found["mean"]), ("risks", lambda found: found)):
+        for endpoint, now in mine[kind].items():
+            then = theirs[kind].get(endpoint)
+            if (then is None) != (now is None):
+                yield f"{endpoint}: registered {then}, now {now}"
+                continue
+            for group in now or ():
+                if then.get(group) is None:
+                    yield f"{endpoint}, {group}: not registered"
+                    continue
+                a, b = reads(then[group]), reads(now[group])
+                if abs(a - b) > 4 * math.sqrt(2) * errors[endpoint][group] + 1e-4:  # as rounded
+                    yield f"{endpoint}, {group}: registered {a:.4f}, now {b:.4f}"
+
+
+def plan_standing(audit: Audit | None, plan: str | None) -> dict[str, Any] | None:
+    """Whether this plan of a comparison, by its hash, was frozen before the outcomes were first opened here; the how
+    manyth plan it is, and when it was first frozen. None where there is no plan."""
+    if plan is None:
+        return None
+    opened, known = _first_opening(audit), []
+    first = None
+    for line in audit.lines() if audit else []:
+        if line["event"] == "predictions frozen" and line.get("plan"):
+            known += [line["plan"]] if line["plan"] not in known else []
+            first = line["time"] if first is None and line["plan"] == plan else first
+    before = first is not None and (opened is None or datetime.fromisoformat(first) <= datetime.fromisoformat(opened))
+    number = known.index(plan) + 1 if plan in known else len(known) + 1
+    return {"status": "planned before" if before else "post hoc", "number": number, "frozen": first, "opened": opened}

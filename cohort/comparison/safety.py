@@ -10,7 +10,7 @@ import scipy
 from cohort.comparison.predict import Predictions
 from cohort.model import Model
 from cohort.study import Study
-from cohort.trial import MEAN
+from cohort.trial import MEAN, declares
 
 
 def events(study: Study, predictions: Predictions, outcomes: pl.DataFrame | None) -> list[dict[str, Any]]:
@@ -65,7 +65,8 @@ def shares(
 ) -> list[dict[str, Any]]:
     """Yes-or-no endpoints of the model, per arm: the share in virtual trials by the true course, and with measurement
     at every visit; and how the true share moves when every baseline is 10 % lower or higher, and when patients'
-    courses lie a fifth closer together or further apart. A prediction without validation."""
+    courses lie a fifth closer together or further apart: None where patients may stop treatment or be rescued, whose
+    course as lived is not the one simulated. A prediction without validation."""
     everyone = visits.filter((pl.col("draw") == MEAN) & (pl.col("code") == 0))
     at = len(study.visits)
     rows = []
@@ -79,6 +80,13 @@ def shares(
                 changed = model.outputs(**{name: change(v) for name, v in course.items()})
                 return float(np.mean(np.asarray(model.endpoints[endpoint].reads(changed))))
 
+            changes = {
+                "at_mean": lambda v: v,
+                "baseline_low": lambda v: 0.9 * v,
+                "baseline_high": lambda v: 1.1 * v,
+                "spread_low": lambda v: _spread(v, 0.8),
+                "spread_high": lambda v: _spread(v, 1.2),
+            }
             rows.append(
                 {
                     "endpoint": endpoint,
@@ -88,11 +96,7 @@ def shares(
                     "high": float(np.quantile(trials, 0.975)),
                     "mcse": float(trials.std(ddof=1) / np.sqrt(len(trials))),
                     "measured": measured.mean(),
-                    "at_mean": share(lambda v: v),
-                    "baseline_low": share(lambda v: 0.9 * v),
-                    "baseline_high": share(lambda v: 1.1 * v),
-                    "spread_low": share(lambda v: _spread(v, 0.8)),
-                    "spread_high": share(lambda v: _spread(v, 1.2)),
+                    **{name: None if declares(study) else share(change) for name, change in changes.items()},
                 }
             )
     return rows

@@ -469,6 +469,11 @@ def _discrepancies(sections: Mapping[str, Any], model: Model | None) -> Iterator
         value = getattr(analysis, key)
         if wanted and not any(_measures(value.unit, unit) for unit in wanted):
             yield ("analysis", key), f"'{value}' measures no endpoint; write it in {' or '.join(sorted(wanted))}"
+        elif others := sorted(unit for unit in wanted if not _measures(value.unit, unit)):
+            yield (
+                ("analysis", key),
+                f"'{value}' does not measure the endpoints in {', '.join(others)}; keep endpoints of one kind of unit",
+            )
 
 
 def _borrowing(sections: Mapping[str, Any]) -> Iterator[Found]:

@@ -39,6 +39,13 @@ def check(sections: Mapping[str, Any], model: Model | None, path: Path) -> Itera
     if plan.control in arms and arms[plan.control].active:
         yield ("comparison", "control"), f"{plan.control!r} is given a dose; write the arm that is not"
     yield from _decided(("comparison", "decision"), plan.decision, [plan.treatment, plan.control], unit)
+    place: Place = ("comparison", "decision")
+    first = plan.decision.criteria[0]
+    if first.operation != "-" or not first.exceeds:
+        yield place, f"'{first}' comes first; begin with a difference whose probability must be more than its cut"
+    for c in plan.decision.criteria:
+        if c.operation == "/":
+            yield place, f"'{c}' is a ratio of means that may be 0; write a difference"
     if plan.harm is not None:
         yield from _decided(("comparison", "harm"), plan.harm, risks_of(endpoints), "1")
     if unit is not None:

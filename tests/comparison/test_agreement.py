@@ -82,7 +82,15 @@ def predictions() -> Predictions:
 
 
 def outcome(arms: list[str], estimate: float, se: float, n: int = 80) -> dict:
-    return {"trial": "mendel", "arms": arms, "outcome": "ldl_change", "estimate": estimate, "se": se, "n": n, "events": None}
+    return {
+        "trial": "mendel",
+        "arms": arms,
+        "outcome": "ldl_change",
+        "estimate": estimate,
+        "se": se,
+        "n": n,
+        "events": None,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +124,9 @@ def test_every_published_arm_and_every_difference_that_has_both_sides(study, pre
 @pytest.mark.parametrize(("inside", "of"), [(0, 6), (4, 6), (6, 6), (5, 8)])
 def test_coverage_counts_arms_by_clopper_and_pearson(inside: int, of: int):
     """Against quantiles of the beta distribution."""
-    flags = [{"kind": "mean", "trial": "one", **{f"inside_{v:g}": k < inside for v in (0.5, 0.8, 0.95)}} for k in range(of)]
+    flags = [
+        {"kind": "mean", "trial": "one", **{f"inside_{v:g}": k < inside for v in (0.5, 0.8, 0.95)}} for k in range(of)
+    ]
     found = coverage([*flags, {"kind": "effect"}])
     assert [r["level"] for r in found] == [0.5, 0.8, 0.95]
     for row in found:

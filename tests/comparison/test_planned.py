@@ -1,5 +1,7 @@
 """The planned comparison: what borrowing does to a result, and what it costs when the virtual control is off."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -50,9 +52,9 @@ def before(study, predictions, setting):
 
 def outcomes(treatment: float | None = -47.0, control: float = -3.7, n: int = 45) -> pl.DataFrame:
     rows = [("evolocumab_140_q2w", treatment), ("placebo_q2w", control)]
-    return pl.DataFrame(
-        [{"arms": [arm], "outcome": "ldl_change", "n": n, "estimate": y, "se": 2.6} for arm, y in rows if y is not None]
-    )
+    base = {"outcome": "ldl_change", "n": n, "se": 2.6, "events": None}
+    found = [base | {"arms": [arm], "estimate": y} for arm, y in rows if y is not None]
+    return pl.DataFrame(found, schema_overrides={"events": pl.Int64})
 
 
 def method(found: dict, name: str) -> dict:
@@ -157,7 +159,86 @@ def test_an_arm_without_a_published_mean_gives_no_conclusion_and_no_number(study
 def test_harm_that_nobody_predicted_gives_no_conclusion(study, setting):
     found = planned.after(study, setting, outcomes(), None)["benefit_risk"]
     assert found["says"] == "no conclusion"
-    assert "not predicted" in found["why"]
+    assert "neither counted in this trial nor predicted" in found["why"]
+
+
+RISKS = {"treatment_related_ae.placebo": np.full((4, 500), 0.10), "treatment_related_ae.drug": np.full((4, 500), 0.60)}
+
+
+def judged(study, setting, risks, counts):
+    from cohort.comparison.primary import benefit_and_risk, methods_table
+
+    seen = planned._seen(setting, outcomes())
+    assert seen is not None
+    found = benefit_and_risk(study.comparison.harm, methods_table(setting, seen), risks, counts)
+    assert found is not None
+    return found
+
+
+def test_a_margin_in_percent_is_one_of_percent(study, setting):
+    found = judged(study, setting, RISKS, {})
+    assert found["criteria"][0]["p"] == 0.0  # 50 points more than 10
+    assert found["says"] == "no go"
+    assert "no counts of this trial" in found["why"]
+
+
+def test_double_programmed_harm_by_the_trials_own_counts_whatever_was_predicted(study, setting):
+    from cohort.comparison.primary import Counts
+
+    safe = {name: np.full((4, 500), 0.05) for name in RISKS}
+    found = judged(study, setting, safe, {"treatment_related_ae": Counts(placebo=(5, 90), drug=(200, 271))})
+    assert found["says"] == "no go"
+    found = judged(study, setting, safe, {"treatment_related_ae": Counts(placebo=(5, 90), drug=(20, 271))})
+    rng = np.random.default_rng(1)
+    difference = rng.beta(21, 252, 400_000) - rng.beta(6, 86, 400_000)
+    assert found["criteria"][0]["p"] == pytest.approx((difference < 0.10).mean(), abs=2e-3)
+    assert "own counts" in found["why"]
+
+
+def test_type_one_error_of_a_margin_is_at_the_margin(study, predictions):
+    from cohort.decision.criteria import decision
+
+    plan = study.comparison.model_copy(update={"decision": decision("P(evolocumab_140_q2w - placebo_q2w < 5) > 0.975")})
+    inferior = study.model_copy(update={"comparison": plan})
+    setting = planned.prepare(inferior, predictions, {})
+    assert setting is not None
+    rows = planned.before(inferior, setting, predictions)["calibrated"]
+    assert next(r for r in rows if r["design"] == "no borrowing")["type_one"] == pytest.approx(0.025, abs=1e-4)
+
+
+def test_a_criterion_may_name_its_arms_in_either_order(study, predictions):
+    from cohort.decision.criteria import decision
+
+    found = []
+    for text in ("P(evolocumab_140_q2w - placebo_q2w < -30) > 0.5", "P(placebo_q2w - evolocumab_140_q2w > 30) > 0.5"):
+        plan = study.comparison.model_copy(update={"decision": decision(text)})
+        other = study.model_copy(update={"comparison": plan})
+        setting = planned.prepare(other, predictions, {})
+        assert setting is not None
+        rows = planned.before(other, setting, predictions)["drift"]
+        found.append([(r["effect"], r["drift"], r["rate"]) for r in rows])
+    assert np.array(found[0]) == pytest.approx(np.array(found[1]))
+
+
+def test_the_arms_have_their_own_standard_deviations_and_only_the_analysed_count(study, predictions):
+    from cohort.comparison.characteristics import Trial
+
+    noisy = dataclasses.replace(predictions.means["ldl_change"]["evolocumab_140_q2w"], sd=np.full(DRAWS, 30.0))
+    control = dataclasses.replace(predictions.means["ldl_change"]["placebo_q2w"], n=np.full(DRAWS, 40.0))
+    setting = planned.prepare(study, predictions, {})
+    assert setting is not None
+    first = first_alone(designs(Trial(setting, noisy, control, 45, 45, 20.0))[0])
+    se = np.hypot(30 / 45**0.5, 15 / 40**0.5)
+    power = rate(first, np.array([-10.0]), np.array([0.0]))[0]
+    assert power == pytest.approx(scipy.stats.norm.cdf(10 / se - 1.959964), abs=1e-3)
+
+
+def test_a_control_that_no_parameter_moves_is_held_by_the_cap(study, predictions):
+    still = dataclasses.replace(predictions.means["ldl_change"]["placebo_q2w"], theta=np.zeros(DRAWS))
+    means = predictions.means["ldl_change"] | {"placebo_q2w": still}
+    setting = planned.prepare(study, Predictions({"ldl_change": means}, {}, {}), {})
+    assert setting is not None
+    assert setting.capped["none"].ess == pytest.approx(157)
 
 
 def test_a_study_that_taught_nothing_is_refused(root, predictions):

@@ -140,3 +140,25 @@ def test_double_programmed_average_type_1_error():
 def test_beliefs_and_looks_that_cannot_be_are_refused(call):
     with pytest.raises(DecisionError):
         call()
+
+
+def test_independent_success_of_two_trials_that_borrow_from_earlier_ones():
+    """RBesT's example of two phase 3 trials at an interim look, with a proof of concept (8 events, hazard ratio .70)
+    and a phase 2b (85, .75). The half-normal(.5) between trials is from memory, so this is no sharper than .01."""
+    from cohort.borrowing.map import as_mixture, predictive
+    from cohort.borrowing.scale import Scale
+    from cohort.borrowing.trials import Normal
+
+    def success(own: tuple[float, float], others: list[tuple[float, float]]) -> float:
+        ratio, events = np.array(others).T
+        trials = Normal(np.log(ratio), 2 / np.sqrt(events))
+        prior = as_mixture(predictive(trials, mu=(0, 2), tau=Scale(0.5)).prior, seed=1)
+        assert isinstance(prior, NormalMixture)
+        belief = prior.updated(math.log(own[0]), 2 / own[1] ** 0.5)
+        return at_interim(SURVIVAL, (math.log(own[0]), own[1]), belief=(belief, None))
+
+    early, a, b = [(0.70, 8.0), (0.75, 85.0)], (0.83, 162.0), (0.78, 150.0)
+    assert success(a, early) == pytest.approx(0.4937, abs=0.01)
+    assert success(b, early) == pytest.approx(0.6762, abs=0.01)
+    assert success(a, [*early, b]) == pytest.approx(0.5010, abs=0.01)
+    assert success(b, [*early, a]) == pytest.approx(0.6431, abs=0.01)
