@@ -17,6 +17,7 @@ from cohort.comparison import (
     registered_path,
     standing,
 )
+from cohort.comparison.registration import plan_standing
 from cohort.record import Audit
 from cohort.study import read_study
 
@@ -169,3 +170,49 @@ def test_what_is_committed_rests_on_these_studies_and_this_model(root, name: str
         k: v for k, v in mine.items() if k != "calibration"
     }
     assert set(theirs["predictions"]["arms"]["ldl_change"]) == set(study.arms)
+
+
+def with_events(study, share: float = 0.3, risk: float = 0.08) -> Predictions:
+    """A share and a risk beside the means, each with a simulation error of .01 / 8."""
+    spread = 0.01 * np.random.default_rng(2).standard_normal(64)
+    shares = {"ldl_below_25": {arm: share + spread for arm in study.arms}}
+    return dataclasses.replace(
+        made(study), shares=shares, risks={"treatment_related_ae": (risk + spread, 1.5 * risk + spread)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"share": 0.9}, "ldl_below_25, placebo_q2w: registered 0.30"),
+        ({"risk": 0.5}, "treatment_related_ae, placebo: registered 0.08"),
+    ],
+)
+def test_another_share_or_risk_is_post_hoc(study, written, now, said: str):
+    written.write_text(json.dumps(record(study, with_events(study), ATTRS)))
+    commit(written)
+    assert standing(study, record(study, with_events(study), ATTRS), None)["status"] == "registered"
+    close = with_events(study, share=0.302, risk=0.081)
+    assert standing(study, record(study, close, ATTRS), None)["status"] == "registered"
+    found = standing(study, record(study, with_events(study, **now), ATTRS), None)
+    assert found["status"] == "post hoc"
+    assert any(reason.startswith(said) for reason in found["reasons"])
+
+
+def test_a_spread_that_is_another_is_post_hoc(study, written):
+    wide = {name: dataclasses.replace(p, theta=3 * p.theta) for name, p in made(study).means["ldl_change"].items()}
+    found = standing(study, record(study, Predictions({"ldl_change": wide}, {}, {}), ATTRS), None)
+    assert any(", sd: registered" in reason for reason in found["reasons"])
+
+
+def test_a_plan_is_planned_before_only_if_it_was_frozen_before_the_first_opening(tmp_path):
+    audit = Audit(tmp_path / "audit.jsonl")
+    assert plan_standing(audit, None) is None
+    audit.append("predictions frozen", plan="first")
+    audit.append("outcomes opened", evidence="mendel", use="validation")
+    audit.append("predictions frozen", plan="second")
+    first, second = plan_standing(audit, "first"), plan_standing(audit, "second")
+    assert first
+    assert second
+    assert (first["status"], first["number"]) == ("planned before", 1)
+    assert (second["status"], second["number"]) == ("post hoc", 2)
