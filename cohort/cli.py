@@ -394,15 +394,18 @@ def report(study: StudyFile) -> None:
     """Write the report: one HTML file that needs no network."""
     with refusals("drawing the report"):
         from cohort.record import file_digest
-        from cohort.report import figures
+        from cohort.report import figures, made
         from cohort.report import report as run
+        from cohort.report import write as write_tables
         from cohort.store import write_text
 
         results = opened(study)
-        drawn = figures(results)
+        found = made(results)
+        write_tables(results, found.tables)
+        drawn = figures(results, found)
         for name, figure in drawn.items():
             write_text(results.folder / "figures" / f"{name}.svg", figure)
-        write_text(results.report_file, run(results, drawn))
+        write_text(results.report_file, run(results, drawn, found))
         results.audit.append("report", report=file_digest(results.report_file))
         say(results, f"report in {os.path.relpath(results.report_file)}")
 

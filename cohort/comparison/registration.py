@@ -66,8 +66,12 @@ def standing(study: Study, mine: dict[str, Any], audit: Audit | None) -> dict[st
             differences.append((off, allowed))
             if off > allowed:
                 reasons.append(f"{endpoint}, {arm}: registered {then['mean']:.2f}, now {now['mean']:.2f}")
-            for key in ("sd", "predictive_sd"):  # an SD from so many draws, and another from as many
-                if abs(now[key] - then[key]) > 4 * now[key] / math.sqrt(mine["identity"]["draws"] - 1):
+            draws = mine["identity"]["draws"]
+            # The variance of the mean over draws, noise and all, has an error of its own from so many draws.
+            errors = (draws * one["mcse"] ** 2 * math.sqrt(2 / (draws - 1)) for one in (now, then))
+            variance = 4 * math.hypot(*errors)
+            for key, patients in (("sd", 0.0), ("predictive_sd", 0.15)):  # patients' variance: 64 trials of some forty
+                if abs(now[key] ** 2 - then[key] ** 2) > variance + patients * now[key] ** 2:
                     reasons.append(f"{endpoint}, {arm}, {key}: registered {then[key]:.2f}, now {now[key]:.2f}")
     reasons += _shares_and_risks(theirs["predictions"], mine["predictions"], mine["errors"])
     return {
@@ -105,12 +109,15 @@ def plan_standing(audit: Audit | None, plan: str | None) -> dict[str, Any] | Non
     manyth plan it is, and when it was first frozen. None where there is no plan."""
     if plan is None:
         return None
-    opened, known = _first_opening(audit), []
-    first = None
-    for line in audit.lines() if audit else []:
-        if line["event"] == "predictions frozen" and line.get("plan"):
-            known += [line["plan"]] if line["plan"] not in known else []
-            first = line["time"] if first is None and line["plan"] == plan else first
-    before = first is not None and (opened is None or datetime.fromisoformat(first) <= datetime.fromisoformat(opened))
-    number = known.index(plan) + 1 if plan in known else len(known) + 1
-    return {"status": "planned before" if before else "post hoc", "number": number, "frozen": first, "opened": opened}
+    lines = audit.lines() if audit else []
+    opened = [i for i, s in enumerate(lines) if s["event"] == "outcomes opened" and s["use"] == "validation"]
+    frozen = [i for i, s in enumerate(lines) if s["event"] == "predictions frozen" and s.get("plan")]
+    known = list(dict.fromkeys(lines[i]["plan"] for i in frozen))
+    first = next((i for i in frozen if lines[i]["plan"] == plan), None)
+    before = first is not None and (not opened or first < opened[0])
+    return {
+        "status": "planned before" if before else "post hoc",
+        "number": known.index(plan) + 1 if plan in known else len(known) + 1,
+        "frozen": None if first is None else lines[first]["time"],
+        "opened": lines[opened[0]]["time"] if opened else None,
+    }

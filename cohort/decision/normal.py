@@ -134,7 +134,7 @@ def between(
     inside = np.maximum(treatment.below(upper) - treatment.below(lower), 0.0)
     if control is None or y is None:
         return inside[:, 0]
-    return np.sum(inside * control.density(y), axis=1) * step
+    return np.minimum(np.sum(inside * control.density(y), axis=1) * step, 1.0)  # rounding
 
 
 def rate(design: Design, treatment: Means, control: Means | None) -> np.ndarray:

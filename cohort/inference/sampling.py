@@ -45,9 +45,9 @@ def numpyro_nuts(
     log_likelihood, observed_data, and log_prior where sites are named.
     """
     import jax
-    import numpyro.infer.initialization  # noqa: F401  (from_numpyro takes it as imported)
-    from arviz_base import from_numpyro
-    from numpyro.infer import MCMC, NUTS
+    import xarray as xr
+    from arviz_base import from_dict
+    from numpyro.infer import MCMC, NUTS, log_likelihood
 
     jax.config.update("jax_enable_x64", True)
     kernel = NUTS(
@@ -56,42 +56,71 @@ def numpyro_nuts(
         dense_mass=sampling.dense,
         max_tree_depth=sampling.max_tree_depth,
     )
-    mcmc = MCMC(
-        kernel,
-        num_warmup=sampling.warmup,
-        num_samples=sampling.draws,
-        num_chains=sampling.chains,
-        chain_method="sequential",
-        progress_bar=False,
-        jit_model_args=False,
-    )
-    mcmc.run(jax.random.key(seed), *args, extra_fields=("energy", "diverging", "num_steps"), **kwargs)
-    tree = from_numpyro(
-        mcmc,
-        log_likelihood=True,
-        coords=None if coords is None else {k: list(v) for k, v in coords.items()},
-        dims=None if dims is None else {k: list(v) for k, v in dims.items()},
-    )
+
+    def chain(key: Any) -> tuple[Any, Any]:
+        mcmc = MCMC(
+            kernel,
+            num_warmup=sampling.warmup,
+            num_samples=sampling.draws,
+            chain_method="vectorized",
+            progress_bar=False,
+        )
+        mcmc.run(key, *args, extra_fields=("energy", "diverging", "num_steps"), **kwargs)
+        return mcmc.get_samples(), mcmc.get_extra_fields()
+
+    # One program for all chains, which run one after the other: left to itself, NumPyro compiles one for each.
+    keys = jax.random.split(jax.random.key(seed), sampling.chains)
+    drawn, extra = jax.jit(lambda keys: jax.lax.map(chain, keys))(keys)
+    flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
+    likely = jax.jit(lambda draws: log_likelihood(model, draws, *args, **kwargs))(flat)
+    shape = (sampling.chains, sampling.draws)
+    groups = {
+        "posterior": drawn,
+        "sample_stats": {
+            "energy": extra["energy"],
+            "diverging": extra["diverging"],
+            "n_steps": extra["num_steps"],
+            "reached_max_treedepth": extra["num_steps"] >= 2**sampling.max_tree_depth - 1,
+        },
+        "log_likelihood": {name: np.asarray(v).reshape(*shape, *v.shape[1:]) for name, v in likely.items()},
+        "observed_data": _observed(model, args, kwargs, jax.random.key(seed)),
+    }
     if priors:
-        _add_log_prior(tree, model, args, kwargs, mcmc.get_samples(group_by_chain=True), priors)
+        groups["log_prior"] = _log_prior(model, args, kwargs, drawn, priors)
+    tree = xr.DataTree()
+    for name, group in groups.items():
+        if not group:
+            continue
+        arrays = {k: np.asarray(v) for k, v in group.items()}
+        # A site is by arm in the posterior and one number in the prior's density: dims where they fit.
+        beside = 0 if name == "observed_data" else 2  # chain and draw
+        fit = {k: list(v) for k, v in (dims or {}).items() if k in arrays and len(v) == arrays[k].ndim - beside}
+        used = {d for names in fit.values() for d in names}
+        own = from_dict({name: arrays}, coords={k: list(v) for k, v in (coords or {}).items() if k in used}, dims=fit)
+        tree[name] = own[name]
     return tree
 
 
-def _add_log_prior(
-    tree: "xr.DataTree", model: Callable[..., Any], args: tuple, kwargs: dict, drawn: Any, priors: Sequence[str]
-) -> None:
-    """`from_numpyro` makes no such group, and ArviZ's prior sensitivity needs it."""
+def _observed(model: Callable[..., Any], args: tuple, kwargs: dict, key: Any) -> dict[str, Any]:
+    """What the model conditions on, by site."""
+    from numpyro import handlers
+
+    trace = handlers.trace(handlers.seed(model, key)).get_trace(*args, **kwargs)
+    return {n: s["value"] for n, s in trace.items() if s["type"] == "sample" and s["is_observed"]}
+
+
+def _log_prior(
+    model: Callable[..., Any], args: tuple, kwargs: dict, drawn: Any, priors: Sequence[str]
+) -> dict[str, Any]:
+    """Log density of each named site at each draw: ArviZ's prior sensitivity needs it."""
     import jax
-    import xarray as xr
-    from arviz_base import dict_to_dataset
     from numpyro.infer.util import compute_log_probs
 
     def densities(one: Any) -> dict[str, Any]:
         found, _ = compute_log_probs(model, args, kwargs, one, sum_log_prob=True)
         return {name: found[name] for name in priors}
 
-    chains = jax.jit(jax.vmap(jax.vmap(densities)))(drawn)
-    tree["log_prior"] = xr.DataTree(dict_to_dataset({k: np.asarray(v) for k, v in chains.items()}))
+    return jax.jit(jax.vmap(jax.vmap(densities)))(drawn)
 
 
 def pymc_nuts(model: "pm.Model", *, seed: int, sampling: Sampling = DEFAULT) -> "xr.DataTree":

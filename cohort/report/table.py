@@ -14,7 +14,7 @@ def number(value: float | None, digits: int = 1) -> str:
 
 
 def percent(value: float | None, digits: int = 0) -> str:
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
+    return "–" if value is None or math.isnan(value) else f"{number(100 * value, digits)} %"
 
 
 def probability(value: float | None) -> str:
@@ -52,6 +52,7 @@ FILTERS = {
     "probability": probability,
     "yes": yes,
 }
+NEGLIGIBLE = 1e-6  # a standard error below it is said to be so
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a text that starts so
 
 
@@ -59,8 +60,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a text tha
 class Column:
     """`key`: of the rows, and the name in the CSV; `label`: its heading; `show`: from value to text; `plain`: words,
     which may wrap, and not figures; `error`: the key of its Monte Carlo standard error, shown after ± unless it is 0,
-    and the value exact; `spread`: of its standard deviation or error, in brackets; `low` and `high`: of its interval.
-    """
+    and the value exact; `spread`: of its standard deviation or error, in brackets; `low` and `high`: of its interval;
+    `to`: of the other end, where the value is one end of an interval. A column that is `hidden` is in the CSV only."""
 
     key: str
     label: str
@@ -70,6 +71,8 @@ class Column:
     spread: str | None = None
     low: str | None = None
     high: str | None = None
+    to: str | None = None
+    hidden: bool = False
 
     def cell(self, row: dict[str, Any]) -> str:
         """The value as text, with its error and its interval where the column has them."""
@@ -77,6 +80,8 @@ class Column:
         text = self.show(value)
         if value is None:
             return text
+        if self.to and row.get(self.to) is not None:
+            text += f" to {self.show(row[self.to])}"
         if self.error and row.get(self.error):
             text += f" ± {_error(row[self.error], self.show)}"
         if self.spread and row.get(self.spread) is not None:
@@ -89,7 +94,9 @@ class Column:
 def _error(value: float, show: Callable[[Any], str]) -> str:
     """A standard error as its value is written, with more digits where it would be nought."""
     text = show(value)
-    return text if any(d in text for d in "123456789") and text[0] not in "<>" else f"{value:.0e}"
+    if any(d in text for d in "123456789") and text[0] not in "<>":
+        return text
+    return f"{value:.0e}" if value >= NEGLIGIBLE else f"<{NEGLIGIBLE:.0e}"
 
 
 @dataclass(frozen=True)
@@ -121,9 +128,13 @@ class Table:
         return f"T{int(self.number[1:]):02d}_{self.name}.csv"
 
     @property
+    def shown(self) -> list[Column]:
+        return [column for column in self.columns if not column.hidden]
+
+    @property
     def keys(self) -> list[str]:
         """Of the values, with errors and ends of intervals as columns of their own."""
-        found = [k for c in self.columns for k in (c.key, c.error, c.spread, c.low, c.high) if k]
+        found = [k for c in self.columns for k in (c.key, c.to, c.error, c.spread, c.low, c.high) if k]
         return list(dict.fromkeys(found))
 
     def csv(self) -> str:

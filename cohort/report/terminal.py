@@ -1,4 +1,5 @@
-"""What a run prints at its end: predicted and observed, arm by arm, efficacy and safety; and where the reports are."""
+"""What a run prints at its end: predicted and observed, arm by arm, efficacy and safety, what was decided where a
+comparison was planned; and where the reports are."""
 
 import os
 
@@ -6,7 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cohort.report.figures.style import arm_label
-from cohort.report.tables import number, percent
+from cohort.report.table import number, percent, probability
+from cohort.report.tables.characteristics import worst
+from cohort.report.tables.primary import decision_word, side_by_side
 from cohort.results import Results
 
 
@@ -59,4 +62,44 @@ def print_summary(all_results: list[Results]) -> None:
     console.print("95 % predictive interval of the count, and the mean risk.", style="dim")
     console.print()
     for results in all_results:
+        _print_decision(console, results)
+    for results in all_results:
         console.print(os.path.relpath(results.report_file), soft_wrap=True)
+
+
+def _print_decision(console: Console, results: Results) -> None:
+    """The planned comparison without, with robust and with full borrowing; or why there is no conclusion."""
+    comparison = results.summary.get("comparison")
+    if not comparison:
+        return
+    rows = side_by_side(comparison)
+    if not rows:
+        console.print(f"{results.study.name}, primary comparison: {comparison.get('says', 'no conclusion')}\n")
+        return
+    table = Table(title=f"Primary decision of {results.study.name}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for heading in ("control", "difference", f"{100 * comparison['level']:g} % credible"):
+        table.add_column(heading, justify="right")
+    for i, _ in enumerate(rows[0]["criteria"], 1):
+        table.add_column(f"P({i})", justify="right")
+    table.add_column("")
+    for row in rows:
+        table.add_row(
+            row["design"],
+            number(row["mean"]),
+            number(row["difference"]),
+            f"{number(row['difference_low'])} to {number(row['difference_high'])}",
+            *(probability(c["p"]) for c in row["criteria"]),
+            decision_word(row["decision"]),
+        )
+    console.print(table)
+    for i, criterion in enumerate(rows[0]["criteria"], 1):
+        console.print(f"({i}) {criterion['criterion']}", style="dim", soft_wrap=True)
+    used = worst(comparison)
+    if used and used["missed"]:
+        console.print(
+            f"The planned borrowing has a type I error of up to {number(used['type_one'], 3)}, "
+            f"with {used['allowed']:g} allowed.",
+            style="yellow",
+        )
+    console.print()

@@ -167,6 +167,10 @@ def _leaving(
         known = _measurable(endpoints, model) | {"dose": "mg"}
         for i, term in enumerate(plan.depends):
             yield from _term(("conduct", key, "depends", i), term, known)
+            ruled = [name for name, arm in sections.get("arms", {}).items() if arm.rule is not None]
+            if term.on == "dose" and ruled:
+                message = f"a rule sets the doses of {', '.join(ruled)}, which are not known beforehand"
+                yield ("conduct", key, "depends", i, "on"), f"{message}; write an output or endpoint of the course"
     if conduct.discontinuation is not None:
         for name, arm in sections.get("arms", {}).items():
             if arm.adherence and arm.adherence.half_stop_within:

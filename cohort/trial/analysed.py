@@ -7,7 +7,7 @@ from cohort.model import Model
 from cohort.study import Study
 from cohort.study.protocol import EndpointPlan, Estimand
 from cohort.trial.allocation import MEAN, TrialError
-from cohort.trial.analysis import carried_forward
+from cohort.trial.analysis import carried_forward, read
 from cohort.trial.estimand import apply
 from cohort.trial.tables import principal
 
@@ -17,11 +17,12 @@ GROUP = ["draw", "arm", "subject"]
 def analysed(study: Study, model: Model, people: pl.DataFrame, made: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """The columns of `analysis_set`, from the tables of a trial: one row per draw, arm and subject.
 
-    An endpoint whose estimand is text is read from the visits seen, the missing ones as its `missing` says, and its
-    true value is that of the course as lived. One with the five attributes has at the last visit what its strategies
-    make of it, null where it would have to be imputed or is outside the population; its true value is known. NaN
-    stands for null, as in `analysis_set`. Errors: TrialError for a principal stratum without a predictor, which a
-    trial with one arm per person does not have.
+    An endpoint whose estimand is text is read from the visits seen, the missing ones as its `missing` says and the no
+    of a yes-or-no endpoint only of who was seen to the end, and its true value is that of the course as lived. One with
+    the five attributes has at the last visit what its strategies make of it, null where it would have to be imputed or
+    is outside the population; its true value is known. NaN stands for null, as in `analysis_set`; both columns are NaN
+    of a patient whose course failed. Errors: TrialError for a principal stratum without a predictor, which a trial with
+    one arm per person does not have.
     """
     rows = made["subjects"].select(*GROUP, "code", "completed").sort(GROUP)
     for name, plan in study.endpoints.items():
@@ -85,10 +86,9 @@ def _read(study: Study, model: Model, made: dict[str, pl.DataFrame], name: str, 
         true[output] = lived.fill_null(np.nan).to_numpy().reshape(-1, visits)
     if plan.missing == "locf":
         seen = {output: carried_forward(values) for output, values in seen.items()}
-    reads = model.endpoints[name].reads
+    endpoint = model.endpoints[name]
     ill = np.isnan(next(iter(true.values()))[:, 0])
-    columns = {
-        column: np.where(ill, np.nan, np.asarray(reads(model.outputs(**of)), dtype=float))
-        for column, of in ((name, seen), (f"{name}_true", true))
-    }
+    known = np.asarray(endpoint.reads(model.outputs(**true)), dtype=float)
+    found = {name: read(endpoint, model.outputs(**seen)), f"{name}_true": known}
+    columns = {column: np.where(ill, np.nan, values) for column, values in found.items()}
     return rows.filter(pl.col("visit_number") == 0).select(GROUP).with_columns(**columns)

@@ -5,11 +5,12 @@ Each posterior draw has one trial, in which a person takes part in one arm only.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from cohort.model import Model
+from cohort.model import Endpoint, Model
 from cohort.streams import streams
 from cohort.study import Study
 from cohort.trial.allocation import MEAN
@@ -30,12 +31,26 @@ def carried_forward(visits: np.ndarray) -> np.ndarray:
     return np.take_along_axis(visits, np.maximum.accumulate(at, axis=1), axis=1)
 
 
+def read(endpoint: Endpoint, course: Any) -> np.ndarray:
+    """What a measured course amounts to, (n,). course: Outputs of (n, visits), visits not seen as NaN.
+
+    A comparison with NaN is no, so of a yes-or-no endpoint a no is known only of who was seen to the end: it is NaN
+    where the last visit is. A yes that was seen stays. Visits missed in between are left to the endpoint.
+    """
+    found = np.asarray(endpoint.reads(course), dtype=float)
+    if not endpoint.binary:
+        return found
+    lost = np.logical_or.reduce([np.isnan(values[:, -1]) for values in vars(course).values()])
+    return np.where(lost & (found == 0), np.nan, found)
+
+
 def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: pl.DataFrame) -> pl.DataFrame:
     """What a statistician receives. visits: as `simulate` returns; parameters: values by draw. Of the study's conduct
     it knows the share lost alone; `analysed` has the rest.
 
     Returns one row per draw, arm and subject: code, whether the last visit was missed, and for each endpoint that the
-    model reads its value on the true course (`<endpoint>_true`) and, in trials, on the measured one (`<endpoint>`).
+    model reads its value on the true course (`<endpoint>_true`) and, in trials, on the measured one (`<endpoint>`),
+    NaN where it was not seen.
     """
     plans = {n: e for n, e in study.endpoints.items() if e.kind == "course"}
     days = np.array([visit.to("d") for visit in study.visits])
@@ -48,8 +63,8 @@ def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: p
         failed = columns["code"] > 0  # a comparison with NaN is an answer; a failed patient has none
         course = model.outputs(**true)
         for name in plans:
-            read = np.asarray(model.endpoints[name].reads(course), dtype=float)
-            columns[f"{name}_true"] = np.where(failed, np.nan, read)
+            known = np.asarray(model.endpoints[name].reads(course), dtype=float)
+            columns[f"{name}_true"] = np.where(failed, np.nan, known)
         if draw != MEAN:
             seen = days[None, :] <= lost_after(study, subjects, int(str(draw)))[:, None]
             measured = _measured(
@@ -59,8 +74,8 @@ def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: p
                 kept = {n: np.where(seen, v, np.nan) for n, v in measured.items()}
                 if plan.missing == "locf":
                     kept = {n: carried_forward(v) for n, v in kept.items()}
-                read = np.asarray(model.endpoints[name].reads(model.outputs(**kept)), dtype=float)
-                columns[name] = np.where(failed, np.nan, read)
+                found = read(model.endpoints[name], model.outputs(**kept))
+                columns[name] = np.where(failed, np.nan, found)
             columns["completed"] = seen[:, -1]
         sets.append(pl.DataFrame(columns))
     return pl.concat(sets, how="diagonal").with_columns(pl.col("draw").cast(pl.Int32), pl.col("code").cast(pl.Int8))

@@ -10,9 +10,14 @@ Of an event's five strategies [1], with a visit counted as after the event when 
 - *principal stratum*: those are analysed who would have the event in no arm. Only virtual people, each of whom went
   through every arm, show it; of others a predictor known at baseline may stand for it.
 
+A visit that was not seen counts as after every event before its window ended, for until then it might have taken place;
+where no window is known, before its planned day. The truth goes by the planned day of every visit, seen or not, and an
+event that began at a visit by that visit's.
+
 Withdrawal from the study is missing data and handled as hypothetical. Where several events happen to a patient, the
 earliest whose strategy is not treatment policy decides (at the same time: composite, while on treatment, hypothetical),
-since what follows it is no longer the course that the estimand means.
+since what follows it is no longer the course that the estimand means. After death nothing is missing, nor is there a
+value as if alive: death needs a strategy of its own, composite or while alive, which decides from then on.
 
 References
 ----------
@@ -27,9 +32,10 @@ from pydantic import ValidationError
 
 from cohort.study.protocol import Estimand, Handling, Strategy
 from cohort.trial.allocation import TrialError
+from cohort.trial.death import WHILE_ALIVE, with_death, without_deaths
+from cohort.trial.known import RANK, known_of
 
 EVENTS = ("discontinuation", "rescue", "withdrawal")
-RANK = {"composite": 0, "while on treatment": 1, "hypothetical": 2}
 NEEDED = {"subject": pl.String, "arm": pl.String, "visit": None, "time": None, "value": None}
 
 
@@ -64,29 +70,35 @@ def apply(
     stratum: pl.DataFrame | None = None,
     unit: str = "1",
     failure: float = 0.0,
+    death: str | Mapping[str, Any] | None = None,
 ) -> pl.DataFrame:
     """Handle the intercurrent events of one variable.
 
     measurements: subject, arm, visit, time (d), value, a row per visit, of one parameter; value null where it was not
-    seen; further columns are kept (`draw` tells trials apart, `visit_day` is the planned time). Visits of which a
-    patient has no row are added, without a value. intercurrent: subject, event, time (d), and arm where subjects are in
-    several. potential: as `tables` makes it, of the same parameter; with it, what a real trial would have to impute is
-    put in, and with `truth` every value is the true one. stratum: subject, in_stratum, of a predictor. unit: of the
-    values, for a composite number; failure: what `failure` is as a number.
+    seen; further columns are kept (`draw` tells trials apart, `visit_day` is the planned day, `window_end` the last on
+    which the visit may take place). Visits of which a patient has no row are added, without a value. intercurrent:
+    subject, event, time (d), and arm where subjects are in several. potential: as `tables` makes it, of the same
+    parameter; with it, what a real trial would have to impute is put in, and with `truth` every value is the true one.
+    stratum: subject, in_stratum, of a predictor. unit: of the values, for a composite number; failure: what `failure`
+    is as a number; death: `while alive`, or a composite as a study file writes it, needed where somebody died.
 
     Returns the rows with `analysis_value`, `analysis_change` of the baseline where there is one, `analysed` (False:
-    outside the population of the estimand), `imputable` (True: missing, or left out; an analysis has to impute or model
-    it) and `reason`. Errors: EstimandError.
+    outside the population of the estimand, or of a virtual patient whose course failed), `imputable` (True: missing, or
+    left out; an analysis has to impute or model it) and `reason`. Errors: EstimandError.
     """
     events = estimand.events if isinstance(estimand, Estimand) else estimand
+    dying = _dying(death)
     key = [k for k in ("draw", "arm", "subject") if k in measurements.columns]
-    _check(measurements, intercurrent, key, events, potential, truth)
-    rows = _completed(measurements, key)
+    _check(measurements, intercurrent, key, events, dying, potential, truth)
+    rows = _completed(measurements, key, truth)
+    deaths, intercurrent = intercurrent, without_deaths(intercurrent, key)
     strategies = {"discontinuation": events.discontinuation, "rescue": events.rescue}
     strategies = {name: plan for name, plan in strategies.items() if plan is not None}
     strategies["withdrawal"] = Strategy(strategy="hypothetical")
     excluded = _outside(strategies, rows, intercurrent, key, stratum, potential)
     decisive = _decisive(strategies, intercurrent, key, unit, failure)
+    if truth:
+        decisive = _as_planned(decisive, rows, key)
     on = [k for k in key if k in decisive.columns]
     rows = rows.join(decisive, on=on, how="left", maintain_order="left")
     after = pl.col("_at").is_not_null() & (pl.col("_time") > pl.col("_at"))
@@ -119,10 +131,12 @@ def apply(
         .when(pl.col("value").is_null())
         .then("missing: " + missing.fill_null("not seen"))
         .otherwise(pl.lit("observed")),
-    ).with_columns(imputable=pl.col("analysis_value").is_null())
+    )
+    rows = with_death(rows, deaths, dying, key, _number(dying, unit, failure) if dying else None)
+    rows = rows.with_columns(imputable=pl.col("analysis_value").is_null())
     if potential is not None:
         numbers = {name: _number(plan, unit, failure) for name, plan in strategies.items()}
-        rows = _known(rows, potential, strategies, key, truth, numbers)
+        rows = known_of(rows, potential, strategies, key, truth, numbers)
     if excluded is not None:
         on = [k for k in key if k in excluded.columns]
         rows = (
@@ -137,6 +151,14 @@ def apply(
             )
             .drop("_out")
         )
+    if "missing" in rows.columns:
+        failed = _failed(key)
+        rows = rows.with_columns(
+            analysis_value=pl.when(~failed).then(pl.col("analysis_value")),
+            analysed=pl.col("analysed") & ~failed,
+            imputable=pl.col("imputable") & ~failed,
+            reason=pl.when(failed).then(pl.lit("failed: the course was not solved")).otherwise("reason"),
+        )
     rows = rows.drop("_time", "_at", "_event", "_kind", "_value", "_after", "_last")
     if "baseline" in rows.columns:
         rows = rows.with_columns(analysis_change=pl.col("analysis_value") - pl.col("baseline"))
@@ -148,6 +170,7 @@ def _check(
     events: pl.DataFrame,
     key: list[str],
     handled: Handling,
+    dying: Strategy | None,
     potential: pl.DataFrame | None,
     truth: bool,
 ) -> None:
@@ -170,7 +193,14 @@ def _check(
     for who, visit in rows.filter(pl.struct(*key, "visit").is_duplicated()).select("subject", "visit").head(5).rows():
         wrong.append(f"subject {who}, visit {visit!r} stands twice; keep one")
     for event in events["event"].unique(maintain_order=True).to_list():
-        if event not in EVENTS:
+        if event == "death":
+            who = ", ".join(map(str, events.filter(pl.col("event") == "death")["subject"].unique().sort().head(5)))
+            if dying is None:
+                advice = f"give apply death: a composite, or {WHILE_ALIVE!r}"
+                wrong.append(f"intercurrent: death of {who}, whose values after it are not missing; {advice}")
+            elif potential is not None:
+                wrong.append(f"intercurrent: death of {who}, but virtual patients do not die; leave out potential")
+        elif event not in EVENTS:
             wrong.append(f"intercurrent: {event!r} is no such event; write one of {', '.join(EVENTS)}")
         elif getattr(handled, event) is None:
             wrong.append(f"the estimand has no strategy for {event}, which happened; add {event}: treatment policy")
@@ -185,15 +215,48 @@ def _check(
         raise EstimandError("\n".join(wrong))
 
 
-def _completed(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """A row for every subject and visit, and `_time`: when it took place, or was planned."""
+def _dying(death: str | Mapping[str, Any] | None) -> Strategy | None:
+    """The strategy for death. Errors: EstimandError."""
+    if death is None or death == WHILE_ALIVE:
+        return None if death is None else Strategy(strategy="while on treatment")
+    try:
+        plan = Strategy.model_validate(death, strict=True)
+    except ValidationError as e:
+        told = "; ".join(str(w["msg"]).removeprefix("Value error, ") for w in e.errors())
+        raise EstimandError(f"death: found {death!r}; {told}") from None
+    if plan.strategy != "composite":
+        raise EstimandError(f"death: {plan.strategy!r} is of the living; write {WHILE_ALIVE!r}, or a composite")
+    return plan
+
+
+def _failed(key: list[str]) -> pl.Expr:
+    """Whether the engine failed a virtual patient, in rows with `missing` as `tables` writes it."""
+    return (pl.col("missing") == "failed").any().over(key).fill_null(False)
+
+
+def _as_planned(decisive: pl.DataFrame, rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """The decisive events, those that began at a visit at its planned day, which is `_time` of the rows."""
+    on = [k for k in key if k in decisive.columns]
+    visits = rows.drop_nulls("time").group_by(*on, _at=pl.col("time").cast(pl.Float64)).agg(_day=pl.col("_time").min())
+    moved = decisive.join(visits, on=[*on, "_at"], how="left", maintain_order="left")
+    return moved.with_columns(_at=pl.coalesce("_day", "_at")).drop("_day")
+
+
+def _completed(rows: pl.DataFrame, key: list[str], truth: bool) -> pl.DataFrame:
+    """A row for every subject and visit, and `_time`: when it took place, or where it did not its window ended; the
+    planned day of each in the truth."""
     planned = pl.col("visit_day") if "visit_day" in rows.columns else pl.col("time")
-    usual = rows.group_by("visit", maintain_order=True).agg(_planned=planned.median().cast(pl.Float64))
+    ends = pl.col("window_end") if "window_end" in rows.columns else planned
+    usual = rows.group_by("visit", maintain_order=True).agg(
+        _planned=planned.median().cast(pl.Float64), _end=ends.median().cast(pl.Float64)
+    )
     grid = rows.select(key).unique(maintain_order=True).join(usual, how="cross", maintain_order="left")
     kept = grid.join(rows, on=[*key, "visit"], how="left", maintain_order="left")
     same = [c for c in ("baseline", "parameter", "unit") if c in rows.columns]  # of a patient's every row
     kept = kept.with_columns(pl.col(c).fill_null(pl.col(c).drop_nulls().first().over(key)) for c in same)
-    return kept.with_columns(_time=pl.coalesce(pl.col("time").cast(pl.Float64), "_planned")).drop("_planned")
+    unseen = pl.max_horizontal("_planned", "_end")
+    at = pl.col("_planned") if truth else pl.coalesce(pl.col("time").cast(pl.Float64), unseen)
+    return kept.with_columns(_time=at).drop("_planned", "_end")
 
 
 def _outside(
@@ -222,6 +285,8 @@ def _outside(
             "only; give a predictor known at baseline (stratum), or tables in which everyone goes through every arm"
         )
     had = [events.filter(pl.col("event").is_in(asking)).select(person)]
+    if "missing" in rows.columns:  # of whom the engine failed it is not known
+        had.append(rows.filter(_failed(key)).select(person))
     if potential is not None:  # also who would have had it after withdrawing
         flags = {"discontinuation": "discontinued", "rescue": "rescued"}
         had += [potential.filter(flags[name]).select(person) for name in asking]
@@ -257,58 +322,3 @@ def _number(plan: Strategy, unit: str, failure: float) -> float | None:
         return plan.value.to(unit)
     except ValueError:
         raise EstimandError(f"composite: '{plan.value}' is not in {unit}, the unit of the values") from None
-
-
-def _known(
-    rows: pl.DataFrame,
-    potential: pl.DataFrame,
-    strategies: Mapping[str, Strategy],
-    key: list[str],
-    truth: bool,
-    numbers: Mapping[str, float | None],
-) -> pl.DataFrame:
-    """With what is known of virtual patients in the place of what was not seen, or with `truth` of every value."""
-    handled = {name: plan.strategy for name, plan in strategies.items()}
-    without = {name for name in ("discontinuation", "rescue") if handled.get(name) == "hypothetical"}
-    worlds = {(): "lived", ("discontinuation",): "without_discontinuation", ("rescue",): "without_rescue"}
-    end = "_true" if truth else ""
-    world = worlds.get(tuple(sorted(without)), "without_either") + end
-    flags = {"discontinuation": "discontinued", "rescue": "rescued"}
-    flags["rescue"] = "rescued_without_discontinuation" if "discontinuation" in without else "rescued"
-    on = [*key, "visit_number"]
-    columns = potential.select(*on, _world=world, **{f"_{name}": flag for name, flag in flags.items()})
-    wide = rows.join(columns, on=on, how="left", maintain_order="left", validate="1:1")
-    known = pl.col("_world")
-    # What happens after the patient was last seen decides as well: the first event first, a composite one at a tie.
-    ending = [name for name in flags if handled.get(name) in ("composite", "while on treatment")]
-    first = {n: pl.col("visit_number").filter(pl.col(f"_{n}")).min().over(key) for n in ending}
-    for name in sorted(ending, key=lambda n: RANK[handled[n]], reverse=True):
-        flag = pl.col(f"_{name}")
-        for other in ending:
-            if other != name:
-                sooner = first[other] < first[name] if RANK[handled[name]] == 0 else first[other] <= first[name]
-                flag = flag & ~sooner.fill_null(False)
-        held = pl.when(~pl.col(f"_{name}")).then(pl.col("_world")).forward_fill().over(key, order_by="visit_number")
-        value = pl.lit(numbers[name]) if handled[name] == "composite" else held
-        known = pl.when(flag).then(value).otherwise(known)
-    wide = wide.with_columns(_known=known)
-    if truth:
-        kind = pl.when(pl.col("_after")).then(pl.col("_kind"))
-        before = pl.when(~pl.col("_after")).then(pl.col("_world")).forward_fill().over(key, order_by="_time")
-        filled = (
-            pl.when(kind == "composite")
-            .then(pl.col("_value"))
-            .when(kind == "while on treatment")
-            .then(before)
-            .otherwise(pl.col("_known"))
-        )
-    else:
-        filled = pl.coalesce("analysis_value", "_known")
-    wide = wide.with_columns(_filled=filled)
-    return wide.with_columns(
-        reason=pl.when(pl.col("imputable") & pl.col("_filled").is_not_null())
-        .then(pl.col("reason") + ", known of virtual patients")
-        .otherwise("reason"),
-        imputable=pl.col("_filled").is_null(),
-        analysis_value=pl.col("_filled"),
-    ).drop("_world", "_known", "_filled", *(f"_{name}" for name in flags))

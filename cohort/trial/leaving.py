@@ -1,7 +1,7 @@
 """What takes patients off the planned course: adverse events, hazards that depend on the course, rescue medication."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from cohort.model import Model
 from cohort.streams import Streams
-from cohort.study import Study
+from cohort.study import Regimen, Study
 from cohort.study.protocol import Leaving, Rescue
 from cohort.trial import hazards
 from cohort.trial.allocation import TrialError
@@ -49,31 +49,31 @@ def leaving(
 ) -> tuple[np.ndarray, np.ndarray]:
     """When each patient leaves, and why: the hazard, or an adverse event's name. stop: (n,) when treatment stopped.
 
-    Measured values hold until the next visit that takes place; true ones run in a line from visit to visit.
+    Measured values hold until the next visit that takes place; true ones run in a line from visit to visit. The dose is
+    the sum over the arm's regimens, each from its start until the end of `for`, as planned; none after the stop.
     """
-    n, visits = at.shape
-    log = np.zeros((n, 2 * (visits - 1)))  # each segment between visits, before and after the stop
-    left, right = log, log.copy()
-    cut = np.clip(stop[:, None], at[:, :-1], at[:, 1:])
-    edges = np.stack([at[:, :-1], cut], axis=2).reshape(n, -1)
+    n = len(at)
+    plans = study.arms[arm].regimens
+    changes = _changes(plans, at.max()) if any(term.on == "dose" for term in plan.depends) else np.empty(0)
+    cuts = np.concatenate([stop[:, None], np.tile(changes, (n, 1))], axis=1)
+    cut = np.sort(np.clip(cuts[:, None, :], at[:, :-1, None], at[:, 1:, None]), axis=2)  # (n, visits - 1, cuts)
+    edges = np.concatenate([at[:, :-1, None], cut], axis=2).reshape(n, -1)
     edges = np.concatenate([edges, at[:, -1:]], axis=1)
+    left, right = np.zeros((n, edges.shape[1] - 1)), np.zeros((n, edges.shape[1] - 1))
     for term in plan.depends:
         unit = "mg" if term.on == "dose" else unit_of(model, term.on)
         slope = term.log_hazard / term.per.to(unit)
         if term.on == "dose":
-            regimens = study.arms[arm].regimens
-            dose = regimens[0].dose.to("mg") if regimens else 0.0
-            given = np.where(edges[:, :-1] < stop[:, None], dose, 0.0)
-            start = finish = given
+            start = finish = np.where(edges[:, :-1] < stop[:, None], _being_given(plans, edges[:, :-1]), 0.0)
         elif term.value == "measured":
             seen = so_far(model, term.on, {k: last_seen(v, attended) for k, v in world.measured.items()})
-            start = finish = np.repeat(seen[:, :-1], 2, axis=1)
+            start = finish = np.repeat(seen[:, :-1], cut.shape[2] + 1, axis=1)
         else:
             true = so_far(model, term.on, world.true)
-            share = (cut - at[:, :-1]) / np.diff(at, axis=1)
-            middle = true[:, :-1] + share * np.diff(true, axis=1)
-            start = np.stack([true[:, :-1], middle], axis=2).reshape(n, -1)
-            finish = np.stack([middle, true[:, 1:]], axis=2).reshape(n, -1)
+            share = (cut - at[:, :-1, None]) / np.diff(at, axis=1)[:, :, None]
+            middle = true[:, :-1, None] + share * np.diff(true, axis=1)[:, :, None]
+            start = np.concatenate([true[:, :-1, None], middle], axis=2).reshape(n, -1)
+            finish = np.concatenate([middle, true[:, 1:, None]], axis=2).reshape(n, -1)
         reference = term.reference.to(unit)
         left = left + np.nan_to_num(slope * (start - reference))
         right = right + np.nan_to_num(slope * (finish - reference))
@@ -89,6 +89,22 @@ def leaving(
         led = (own.uniform(f"after {name}")[:, 0] < share) & (events[name] < times)
         times, why = np.where(led, events[name], times), np.where(led, name, why)
     return times, why
+
+
+def _spans(regimens: Sequence[Regimen]) -> list[tuple[float, float, float]]:
+    """Start and end in days, and the dose in mg, of each regimen."""
+    starts = [r.start.to("d") if r.start else 0.0 for r in regimens]
+    return [(a, a + r.duration.to("d"), r.dose.to("mg")) for a, r in zip(starts, regimens, strict=True)]
+
+
+def _changes(regimens: Sequence[Regimen], end: float) -> np.ndarray:
+    """When within the trial the dose that is being given changes, in days."""
+    return np.array(sorted({day for a, b, _ in _spans(regimens) for day in (a, b) if 0 < day < end}))
+
+
+def _being_given(regimens: Sequence[Regimen], at: np.ndarray) -> np.ndarray:
+    """The dose being given at each time, mg."""
+    return sum((np.where((a <= at) & (at < b), dose, 0.0) for a, b, dose in _spans(regimens)), np.zeros(at.shape))
 
 
 def rescued(

@@ -9,15 +9,16 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
+from cohort.engine import CODES
 from cohort.library import load
 from cohort.model import Model
 from cohort.study import Study
 from cohort.study.protocol import Estimand
-from cohort.trial.allocation import MEAN, allocate, keeps, strata_of
+from cohort.trial.allocation import MEAN, TrialError, allocate, keeps, strata_of
 from cohort.trial.columns import COLUMNS, KEY
 from cohort.trial.conduct import Patients, calendar, conducted
 from cohort.trial.course import stoppable
-from cohort.trial.visits import World, last_seen, so_far, unit_of
+from cohort.trial.visits import World, last_seen, so_far, unit_of, windows
 
 
 def declares(study: Study) -> bool:
@@ -39,7 +40,8 @@ def tables(
     """Run the conduct of every draw's trial, and of everyone in every arm at the posterior mean.
 
     people: as enrolled, subject and the model's covariates; parameters: values by draw. Returns the tables of COLUMNS,
-    sorted by draw, arm and subject, whatever the order of people, arms and draws. Errors: TrialError.
+    sorted by draw, arm and subject, whatever the order of people, arms and draws. Errors: TrialError, also where more
+    patients failed than `analysis.max_failed_fraction`, a course that was solved on treatment only being a failure.
     """
     model = load(study.model, study.path.parent)
     if study.conduct.discontinuation is not None:
@@ -56,7 +58,21 @@ def tables(
         progress(done, len(everyone))
     order = {"measurements": ["parameter", "visit_number"], "potential": ["parameter", "visit_number"]}
     order |= {"intercurrent": ["time", "event"], "adverse_events": ["time", "event"], "time_to_event": ["PARAM"]}
-    return {name: pl.concat(parts).sort(*KEY, *order.get(name, [])) for name, parts in made.items()}
+    found = {name: pl.concat(parts).sort(*KEY, *order.get(name, [])) for name, parts in made.items()}
+    _check_failures(study, found["subjects"])
+    return found
+
+
+def _check_failures(study: Study, subjects: pl.DataFrame) -> None:
+    """Errors: TrialError, by arm and reason, where more failed, on treatment or after it, than the study allows."""
+    failed = subjects.filter(pl.col("code") > 0)
+    if failed.height > study.analysis.max_failed_fraction * subjects.height:
+        counts = failed.group_by("arm", "code", maintain_order=True).len().iter_rows()
+        listed = "; ".join(f"{arm}: {n} {CODES[code]}" for arm, code, n in counts)
+        raise TrialError(
+            f"{study.path}: {failed.height} of {subjects.height} patients of the virtual trials failed, on treatment "
+            f"or after it: {listed}; mend the model or its numerics, or raise analysis.max_failed_fraction"
+        )
 
 
 def _strata(study: Study) -> set[str]:
@@ -199,9 +215,11 @@ def _measurements(study: Study, model: Model, p: Patients, key: pl.DataFrame) ->
     n, visits = p.at.shape
     seen, lived = p.seen, p.worlds["lived"]
     nulls = {"": None}
+    planned = np.array([v.to("d") for v in study.visits])
     grid = _grid(key, visits).with_columns(
         visit=pl.Series(np.tile([str(v) for v in study.visits], n), dtype=pl.String),
-        visit_day=pl.Series(np.tile([v.to("d") for v in study.visits], n)),
+        visit_day=pl.Series(np.tile(planned, n)),
+        window_end=pl.Series(np.tile(planned + windows(study), n)),
         time=pl.Series(np.where(seen, p.at, np.nan).reshape(-1)).fill_nan(None),
         on_treatment=pl.Series((p.at <= np.minimum(p.discontinued, p.withdrew)[:, None]).reshape(-1)),
         rescued=pl.Series((p.at > lived.rescued[:, None]).reshape(-1)),
@@ -232,8 +250,10 @@ def _grid(key: pl.DataFrame, visits: int) -> pl.DataFrame:
 def _potential(study: Study, model: Model, p: Patients, key: pl.DataFrame) -> pl.DataFrame:
     treated = p.worlds.get("without_discontinuation", p.worlds["lived"])
     failed = (p.code > 0)[:, None]
+    planned = np.array([v.to("d") for v in study.visits])
     grid = _grid(key, p.at.shape[1]).with_columns(
         discontinued=pl.Series((p.at > p.discontinued[:, None]).reshape(-1)),
+        discontinued_by_planned_day=pl.Series((planned > p.discontinued[:, None]).reshape(-1)),
         rescued=pl.Series((p.at > p.worlds["lived"].rescued[:, None]).reshape(-1)),
         rescued_without_discontinuation=pl.Series((p.at > treated.rescued[:, None]).reshape(-1)),
     )

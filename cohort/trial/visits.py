@@ -52,7 +52,7 @@ def visiting(study: Study, luck: Luck) -> tuple[np.ndarray, np.ndarray]:
         return at, attended
     own = luck.of("visits")
     if plan.window is not None:
-        width = np.array([w.to("d") for w in plan.window])
+        width = windows(study)[1:]
         u = own.uniform("time", later)
         if plan.distribution == "normal":
             place = ndtri(ndtr(-2.0) + u * (ndtr(2.0) - ndtr(-2.0))) / 2
@@ -61,6 +61,13 @@ def visiting(study: Study, luck: Luck) -> tuple[np.ndarray, np.ndarray]:
         at[:, 1:] += place * width
     attended[:, 1:] = own.uniform("missed", later) >= plan.missed
     return at, attended
+
+
+def windows(study: Study) -> np.ndarray:
+    """How far from its planned day each visit may take place, (visits,) d."""
+    plan, later = study.conduct.visits, len(study.visits) - 1
+    width = np.array([w.to("d") for w in plan.window]) if plan and plan.window else np.zeros(1)
+    return np.concatenate([[0.0], np.broadcast_to(width, later)])
 
 
 def measure(

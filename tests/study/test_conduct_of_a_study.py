@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cohort.library import path_of
 from cohort.study import fingerprint, read_study
 
 CONDUCT = """conduct:
@@ -40,6 +41,8 @@ ARMS = (
     "placebo_q4w: 1, evolocumab_280_q4w: 1, evolocumab_350_q4w: 1, evolocumab_420_q4w: 1"
 )
 WHOLE = ((OLD, CONDUCT.replace("ARMS", ARMS)), (TEXT, ESTIMAND))
+
+DOSE = "{on: dose, log_hazard: 0.1, per: 70 mg, reference: 0 mg}"
 
 REGISTERED = {"mendel": "a29559d83259", "yukawa": "85329691e6b5"}
 
@@ -224,6 +227,41 @@ def test_what_cannot_be_is_refused_with_place_and_advice(problems, name: str):
     mine = [p for p in found if p.key == key]
     assert mine, [str(p) for p in found]
     assert said in mine[0].message
+
+
+RULE = """
+
+class Memory(Record):
+    decisions: Scalar = fixed(0.0, "1", about="decisions so far")
+
+
+def decide(t, seen, memory):
+    return Decision(memory, doses={"sc": 1.0})
+
+
+model = model.replace(rules={"titrate": Rule(Memory, decide, "a test")})
+"""
+
+
+def test_a_hazard_on_the_dose_is_refused_where_a_rule_sets_it(folder, problems):
+    text = path_of("evolocumab").read_text().replace("import (\n", "import (\n    Decision,\n    Rule,\n", 1)
+    (folder / "config/studies/ruled.py").write_text(text + RULE)
+    found = problems(
+        *WHOLE,
+        ("model: evolocumab", "model: ruled.py"),
+        ("{on: ldl, log_hazard: 0.1, per: 10 mg/dL, reference: 120 mg/dL}", DOSE),
+        ("evolocumab_70_q2w:  {", "evolocumab_70_q2w:  {rule: {name: titrate, every: 2 wk}, "),
+    )
+    mine = [p.message for p in found if p.key == "conduct.discontinuation.depends.0.on"]
+    assert mine, [str(p) for p in found]
+    assert "a rule sets the doses of evolocumab_70_q2w, which are not known beforehand" in mine[0]
+
+
+def test_a_hazard_on_the_dose_is_taken_where_regimens_set_it(edited):
+    edits = ("{on: ldl, log_hazard: 0.1, per: 10 mg/dL, reference: 120 mg/dL}", DOSE)
+    conduct = read_study(edited(*WHOLE, edits)).conduct
+    assert conduct.discontinuation is not None
+    assert conduct.discontinuation.depends[0].on == "dose"
 
 
 def test_a_study_that_is_all_wrong_says_so_at_once(problems):

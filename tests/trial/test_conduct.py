@@ -1,6 +1,9 @@
 """What happens between visits, against closed forms, against runs of the engine, and whoever else is in the trial."""
 
 import math
+import re
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import scipy.stats
 from scipy.special import expit
 
 from cohort.simulation import simulate
+from cohort.study import Regimen
 from cohort.trial import MEAN, TrialError, analysed, analysis_set, apply, declares, tables
 from cohort.trial.conduct import Patients, conducted
 from cohort.trial.course import course
@@ -83,6 +87,22 @@ def test_a_hazard_on_the_dose_multiplies_as_it_says(conducting, run, sign: int, 
     _binomial(np.isfinite(p.withdrew), 1 - 0.8 ** math.exp(0.5 * sign * 2))
     on_placebo = run(conducting({"withdrawal": {"share": 0.2, "depends": [term]}}), "placebo_q2w")
     _binomial(np.isfinite(on_placebo.withdrew), 0.2)
+
+
+def test_a_hazard_on_the_dose_follows_every_regimen_from_its_start_to_its_end(conducting, run):
+    """140 mg for 6 weeks and 210 mg for 4 weeks from day 25: 140 mg to day 25, 350 to 42, 210 to 53, and none then."""
+    term = {"on": "dose", "log_hazard": 0.5, "per": "140 mg", "reference": "0 mg"}
+    study = conducting({"withdrawal": {"share": 0.2, "depends": [term]}})
+    also = Regimen.model_validate(
+        {"dose": "210 mg", "route": "sc", "every": "2 wk", "for": "4 wk", "start": "25 d"}, strict=True
+    )
+    arm = study.arms[DRUG].model_copy(update={"duration": Quantity(6, "wk"), "also": [also]})
+    p = run(study.model_copy(update={"arms": study.arms | {DRUG: arm}}))
+    hazard = -math.log(0.8) / LAST
+    spans = [(25, 140), (42 - 25, 350), (53 - 42, 210), (LAST - 53, 0)]
+    gained = np.cumsum([hazard * days * math.exp(0.5 * dose / 140) for days, dose in spans])
+    for day, total in zip((25, 42, 53, LAST), gained, strict=True):
+        _binomial(p.withdrew <= day, 1 - math.exp(-total))
 
 
 @pytest.mark.parametrize("value", ["measured", "actual"])
@@ -211,6 +231,126 @@ def test_without_more_than_dropout_the_tables_are_the_analysis_set(conducting, c
     for name in ("ldl_change_true", "ldl_change", "ldl_below_25_true", "ldl_below_25", "completed", "code"):
         one = both.filter(pl.col("draw") > 0) if name in ("ldl_change", "ldl_below_25", "completed") else both
         assert one[name].equals(one[f"{name}_tables"], null_equal=True), name
+
+
+COMPOSED = {
+    "ldl_change": {
+        "role": "efficacy",
+        "better": "lower",
+        "estimand": {
+            "population": "all randomised",
+            "treatment": "drug against placebo",
+            "variable": "LDL cholesterol",
+            "summary": "mean difference",
+            "events": {"discontinuation": {"strategy": "composite", "value": "0 percent"}},
+        },
+    }
+}
+
+
+def test_the_truth_of_a_composite_does_not_depend_on_when_and_whether_visits_are_seen(
+    conducting, company, parameters, evolocumab
+):
+    """Who stopped before the planned end has failed, whatever was seen; who was not seen and stopped before the last
+    visit's window ended is known to have failed."""
+    stops = {"discontinuation": {"share": 0.6}}
+    key = ["draw", "arm", "subject"]
+    sets = {}
+    for missed in (0.0, 0.8):
+        study = conducting({**stops, "visits": {"window": "3 d", "missed": missed}}, COMPOSED)
+        made = tables(study, company, parameters(10))
+        sets[missed] = analysed(study, evolocumab, company, made).join(
+            made["intercurrent"].filter(pl.col("event") == "discontinuation"), on=key, how="left"
+        )
+        last = made["measurements"].filter(pl.col("parameter") == "ldl_change", pl.col("visit_number") == 12)
+        assert (last["window_end"] == LAST + 3).all()
+        rows = sets[missed].join(last.select(*key, "missing"), on=key).filter(pl.col("draw") > 0)
+        unseen = rows.filter(pl.col("missing").is_not_null(), pl.col("time").is_not_null())
+        assert (unseen["ldl_change"] == 0).all()
+        assert unseen.filter(pl.col("time") > LAST).height > 0 or missed == 0
+    one, other = (s["ldl_change_true"] for s in sets.values())
+    assert one.equals(other)
+    early = pl.col("time").fill_null(math.inf) < LAST
+    drug = pl.col("arm") != "placebo_q2w"  # where nothing else changes by nothing
+    assert (sets[0.0].filter(drug).select((pl.col("ldl_change_true") == 0) == early).to_series()).all()
+
+
+@pytest.fixture
+def failing(monkeypatch) -> Callable[[Collection[str]], None]:
+    """Lets the courses of some people fail once treatment stopped, and no others."""
+
+    def fail(subjects: Collection[str]) -> None:
+        def broken(study, model, arm, table, values, times, stops=None, threads=1):
+            outputs, status = course(study, model, arm, table, values, times, stops, threads)
+            if stops is None:
+                return outputs, status
+            ill = table["subject"].is_in(list(subjects)).to_numpy()
+            made = {name: np.where(ill[:, None], np.nan, values) for name, values in outputs.items()}
+            return made, replace(status, code=np.where(ill, 1, status.code))
+
+        monkeypatch.setattr("cohort.trial.conduct.course", broken)
+
+    return fail
+
+
+def test_too_many_failures_after_treatment_stops_are_refused_by_arm_and_reason(
+    conducting, company, parameters, failing
+):
+    failing(company["subject"].to_list())
+    with pytest.raises(TrialError) as refused:
+        tables(conducting({"discontinuation": {"share": 0.3}}), company, parameters(1))
+    assert "patients of the virtual trials failed, on treatment or after it" in str(refused.value)
+    for arm in ("placebo_q2w", DRUG, "evolocumab_420_q4w"):
+        assert re.search(rf"{arm}: \d+ step limit", str(refused.value))
+
+
+def test_a_patient_who_failed_after_stopping_has_no_value_and_is_not_analysed(
+    conducting, company, parameters, evolocumab, failing
+):
+    """Although the composite gives everybody else who stopped a value, and the truth too."""
+    ill = company["subject"].to_list()[:40]
+    failing(ill)
+    study = conducting({"discontinuation": {"share": 0.3}}, COMPOSED)
+    lenient = study.model_copy(update={"analysis": study.analysis.model_copy(update={"max_failed_fraction": 0.1})})
+    made = tables(lenient, company, parameters(2))
+    key = ["draw", "arm", "subject"]
+    failed = made["subjects"].filter(pl.col("code") > 0)
+    assert failed.height > 10
+    assert set(failed["subject"]) <= set(ill)
+    trial = analysed(lenient, evolocumab, company, made)
+    own = trial.join(failed.select(key), on=key, how="semi")
+    assert own["ldl_change_true"].is_nan().all()
+    assert own.filter(pl.col("draw") > 0)["ldl_change"].is_nan().all()
+    assert not trial.join(failed, on=key, how="anti")["ldl_change_true"].is_nan().any()
+    rows = {n: made[n].filter(pl.col("parameter") == "ldl_change") for n in ("measurements", "potential")}
+    events = COMPOSED["ldl_change"]["estimand"]["events"]
+    for truth in (False, True):
+        handled = apply(
+            _estimand(events),
+            rows["measurements"],
+            made["intercurrent"],
+            potential=rows["potential"],
+            truth=truth,
+            unit="percent",
+        ).with_columns(failed=pl.struct(key).is_in(failed.select(pl.struct(key)).to_series().implode()))
+        assert (handled["analysed"] != handled["failed"]).all()
+        blank = handled.filter("failed")
+        assert blank["analysis_value"].null_count() == blank.height
+        assert not blank["imputable"].any()
+        assert set(blank["reason"]) == {"failed: the course was not solved"}
+
+
+def test_of_whom_a_course_failed_the_principal_stratum_is_not_known(conducting, company, parameters, failing):
+    ill = company["subject"].to_list()[:40]
+    failing(ill)
+    study = conducting({"discontinuation": {"share": 0.3}})
+    lenient = study.model_copy(update={"analysis": study.analysis.model_copy(update={"max_failed_fraction": 0.1})})
+    made = tables(lenient, company, parameters(0))
+    failed = set(made["subjects"].filter(pl.col("code") > 0)["subject"])
+    rows = made["measurements"].filter(pl.col("parameter") == "ldl_change")
+    kept = apply(_estimand({"discontinuation": "principal stratum"}), rows, made["intercurrent"]).filter("analysed")
+    assert failed
+    assert not failed & set(kept["subject"])
 
 
 def test_nobody_is_seen_after_the_cut_off(conducting, company, parameters):

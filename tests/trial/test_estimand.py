@@ -180,6 +180,7 @@ def _potential() -> pl.DataFrame:
             row = {"subject": who, "visit_number": k, "lived": lived, "without_discontinuation": on}
             row |= {"without_rescue": 7.0 * k, "without_either": -2.0 * k}
             row |= {f"{name}_true": row[name] + 0.5 for name in list(row)[2:]}
+            row |= {"discontinued_by_planned_day": day > stops}
             row |= {"discontinued": day > stops, "rescued": day > saved, "rescued_without_discontinuation": day > saved}
             rows.append(row)
     return pl.DataFrame(rows)
@@ -213,6 +214,100 @@ def test_of_virtual_patients_what_was_not_seen_is_known(measurements, intercurre
     assert not rows["imputable"].any()
     truths = apply(plan, full, intercurrent, potential=potential, truth=True, unit="percent")
     assert list(_at(truths, "week 12").values()) == true
+
+
+@pytest.mark.parametrize(
+    ("day", "window_end", "expected"),
+    [(86.0, 89.0, 10), (86.0, 86.0, None), (86.0, None, None), (83.0, None, 10), (90.0, 89.0, None)],
+)
+def test_a_visit_not_seen_comes_after_what_happened_before_its_window_ended(day, window_end, expected):
+    """The last visit, planned on day 84, was not seen; treatment stopped on some day about it."""
+    rows = pl.DataFrame(
+        {
+            "subject": ["one"] * 2,
+            "arm": ["a"] * 2,
+            "visit": ["baseline", "week 12"],
+            "visit_number": [0, 1],
+            "visit_day": [0.0, 84.0],
+            "window_end": [0.0, window_end],
+            "time": [0.0, None],
+            "value": [0.0, None],
+        }
+    )
+    events = pl.DataFrame({"subject": ["one"], "event": ["discontinuation"], "time": [day]})
+    plan = handling({"discontinuation": COMPOSITE})
+    made = apply(plan, rows, events, unit="percent").filter(pl.col("visit") == "week 12")
+    assert made["analysis_value"].to_list() == [expected]
+    assert made["imputable"].to_list() == [expected is None]
+
+
+@pytest.mark.parametrize("seen", [81.0, 84.0, 88.0, None])
+@pytest.mark.parametrize(("day", "expected"), [(83.0, 10.0), (86.0, -7.0)])
+def test_the_truth_goes_by_the_planned_day_whenever_and_whether_the_visit_was_seen(seen, day, expected):
+    worlds = ("lived", "without_discontinuation", "without_rescue", "without_either")
+    potential = pl.DataFrame(
+        {
+            "subject": ["one"] * 2,
+            "arm": ["a"] * 2,
+            "visit_number": [0, 1],
+            **{f"{w}{end}": [0.0, -7.0] for w in worlds for end in ("", "_true")},
+            "discontinued": [False, (seen or 88.0) > day],
+            "discontinued_by_planned_day": [False, day < 84.0],
+            "rescued": [False] * 2,
+            "rescued_without_discontinuation": [False] * 2,
+        }
+    )
+    rows = potential.select("subject", "arm", "visit_number").with_columns(
+        visit=pl.Series(["baseline", "week 12"]),
+        visit_day=pl.Series([0.0, 84.0]),
+        window_end=pl.Series([0.0, 89.0]),
+        time=pl.Series([0.0, seen]),
+        value=pl.Series([0.0, None if seen is None else -7.5]),
+    )
+    events = pl.DataFrame({"subject": ["one"], "event": ["discontinuation"], "time": [day]})
+    made = apply(
+        handling({"discontinuation": COMPOSITE}), rows, events, potential=potential, truth=True, unit="percent"
+    )
+    assert made["analysis_value"].to_list() == [0.0, expected]
+
+
+DEATHS = {
+    # two died on day 70, after stopping on day 40; five on day 80, after stopping on day 20 and withdrawing on day 50
+    "policy, while alive": ("treatment policy", "while alive", {"two": 1, "five": -1}),
+    "policy, death is failure": ("treatment policy", COMPOSITE, {"two": 10, "five": 10}),
+    "no stopping, while alive": ("hypothetical", "while alive", {"two": -1, "five": 0}),
+    "no stopping, death is failure": ("hypothetical", COMPOSITE, {"two": 10, "five": 10}),
+    "stopping is failure, while alive": ({**COMPOSITE, "value": "9 percent"}, "while alive", {"two": 9, "five": 9}),
+    "stopping is failure, so is death": ({**COMPOSITE, "value": "9 percent"}, COMPOSITE, {"two": 10, "five": 10}),
+}
+
+
+@pytest.mark.parametrize("name", DEATHS)
+def test_nothing_is_imputed_of_the_dead(measurements, intercurrent, name: str):
+    stop, death, expected = DEATHS[name]
+    deaths = pl.DataFrame({"subject": ["two", "five"], "event": ["death"] * 2, "time": [70.0, 80.0]})
+    alive = measurements.filter((pl.col("subject") != "two") | (pl.col("time") < 70))
+    plan = handling({"discontinuation": stop, "rescue": "treatment policy"})
+    rows = apply(plan, alive, pl.concat([intercurrent, deaths]), unit="percent", death=death)
+    dead = rows.filter(pl.col("visit") == "week 12", pl.col("subject").is_in(["two", "five"]))
+    assert dict(dead.select("subject", "analysis_value").rows()) == expected
+    assert not dead["imputable"].any()
+    same = apply(plan, alive, intercurrent, unit="percent").filter(~pl.col("subject").is_in(["two", "five"]))
+    assert rows.filter(~pl.col("subject").is_in(["two", "five"])).equals(same, null_equal=True)
+
+
+def test_death_takes_no_strategy_of_the_living(measurements, intercurrent):
+    plan = handling({"discontinuation": "treatment policy", "rescue": "treatment policy"})
+    for wrong, said in (
+        ({"strategy": "hypothetical"}, "'hypothetical' is of the living; write 'while alive', or a composite"),
+        ({"strategy": "composite"}, "composite needs the value that the variable takes"),
+    ):
+        with pytest.raises(EstimandError) as refused:
+            apply(plan, measurements, intercurrent, death=wrong)
+        assert said in str(refused.value)
+    events = pl.concat([intercurrent, pl.DataFrame({"subject": ["two"], "event": ["death"], "time": [70.0]})])
+    with pytest.raises(EstimandError, match="virtual patients do not die; leave out potential"):
+        apply(plan, measurements, events, death="while alive", potential=_potential())
 
 
 def test_an_estimand_reads_as_a_sentence():
@@ -252,13 +347,13 @@ def test_every_fault_of_the_tables_is_told_at_once(measurements, intercurrent):
     broken = pl.concat([measurements, measurements[:1]]).with_columns(
         value=pl.when(pl.col("subject") == "two").then(float("nan")).otherwise(pl.col("value"))
     )
-    events = pl.concat([intercurrent, pl.DataFrame({"subject": ["seven"], "event": ["death"], "time": [3.0]})])
+    events = pl.concat([intercurrent, pl.DataFrame({"subject": ["seven"], "event": ["pregnancy"], "time": [3.0]})])
     with pytest.raises(EstimandError) as refused:
         apply(plan, broken, events)
     for said in (
         "column 'value' holds a NaN or an infinity; write null",
         "subject one, visit 'baseline' stands twice",
-        "'death' is no such event",
+        "'pregnancy' is no such event",
         "the estimand has no strategy for rescue, which happened",
         "no measurements of seven",
     ):

@@ -9,6 +9,7 @@ import pytest
 from cohort.enrolment import sample_population
 from cohort.simulation import simulate
 from cohort.trial import MEAN, TrialError, allocate, analysis_set, lost_after
+from cohort.trial.analysis import read
 
 DRAWS = 6
 
@@ -143,6 +144,32 @@ def test_carrying_forward_gives_leavers_their_last_value_and_changes_no_complete
     for (draw,), rows in left.group_by("draw"):
         early = lost_after(laplace, rows["subject"].to_list(), int(str(draw))) < 7
         assert ((rows["ldl_change_carried"].to_numpy() == 0) == early).all()
+
+
+def test_a_no_is_known_only_of_who_was_seen_to_the_end_and_a_yes_that_was_seen_stays(
+    laplace, evolocumab, visits, parameters, results
+):
+    """LDL below 25 mg/dL at any visit; with values carried forward nothing is missing."""
+    trials = results.filter(pl.col("draw") > 0, pl.col("arm") == "evolocumab_420_q4w")
+    left = trials.filter(~pl.col("completed"))
+    assert set(left["ldl_below_25"].fill_nan(None)) == {1.0, None}
+    assert not trials.filter("completed")["ldl_below_25"].is_nan().any()
+    plan = laplace.endpoints["ldl_below_25"].model_copy(update={"missing": "locf"})
+    study = laplace.model_copy(update={"endpoints": laplace.endpoints | {"ldl_below_25": plan}})
+    carried = analysis_set(study, evolocumab, visits, parameters)
+    both = trials.join(carried, on=["draw", "arm", "subject"], suffix="_carried", validate="1:1")
+    unknown = both.filter(pl.col("ldl_below_25").is_nan())
+    assert unknown.height > 0
+    assert (unknown["ldl_below_25_carried"] == 0).all()
+    known = both.filter(pl.col("ldl_below_25").is_not_nan())
+    assert (known["ldl_below_25_carried"] == known["ldl_below_25"]).all()
+
+
+def test_a_visit_missed_in_between_leaves_a_no_as_it_is(evolocumab):
+    low, high, gap = [120.0, 20.0, 100.0], [120.0, 90.0, 100.0], math.nan
+    courses = np.array([high, [120.0, gap, 100.0], [120.0, 90.0, gap], [120.0, 20.0, gap], low])
+    found = read(evolocumab.endpoints["ldl_below_25"], evolocumab.outputs(c=courses, ldl=courses))
+    assert np.array_equal(found, [0, 0, math.nan, 1, 1], equal_nan=True)
 
 
 def test_a_failed_patient_has_no_endpoint_not_even_a_false_one(laplace, evolocumab, visits, parameters):

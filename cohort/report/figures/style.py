@@ -11,6 +11,14 @@ from matplotlib.figure import Figure
 
 # Blue for what was predicted, orange for what was observed: apart for the colour-blind, and in print by their markers.
 PREDICTED, OBSERVED, QUIET, PRIOR = "#1f5fa8", "#d95f02", "#8a8f98", "#b9c4d0"
+# Of the designs that are compared: by colour, and by dashes where there is none.
+DESIGNS = {
+    "no borrowing": (OBSERVED, "-"),
+    "robust": (PREDICTED, (0, (5, 1.5))),
+    "robust borrowing": (PREDICTED, (0, (5, 1.5))),
+    "full borrowing": (QUIET, (0, (1, 1.2))),
+}
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 WIDTH = 6.6  # inches: text stays readable when a phone shrinks it
 
 plt.rcParams.update(

@@ -45,11 +45,11 @@ def baseline(shown: list[dict[str, Any]], sources: dict[str, str], n: int) -> Ta
     columns = (
         Column("variable", "variable", lambda name: name.replace("_", " "), plain=True),
         Column("unit", "unit", _unit),
+        Column("share", "share", percent),
         Column("mean", "mean (SD)", significant, spread="sd"),
         Column("p5", "5 %", significant),
         Column("p50", "50 %", significant),
         Column("p95", "95 %", significant),
-        Column("share", "share", percent),
         Column("source", "source", plain=True),
     )
     caption = f"The {n} enrolled virtual people, and where each distribution comes from."
@@ -77,7 +77,7 @@ def matched(matching: dict[str, Any] | None) -> Table | Absent:
         Column("source", "source", plain=True),
     )
     caption = (
-        "Before: the pool of eligible people; after: weighted by maximum entropy. A standardised difference below 0.1 is "
-        "commonly taken as balanced; it says nothing of variables that were not published."
+        "Before: the pool of eligible people; after: weighted by maximum entropy. A standardised difference "
+        "below 0.1 is commonly taken as balanced; it says nothing of variables that were not published."
     )
     return Table("T4", "baseline_matched", title, caption, columns, matching["rows"])

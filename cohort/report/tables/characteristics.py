@@ -11,11 +11,12 @@ MEASURES = ("rate", "bias", "mse", "coverage", "width", "ess_borrowed", "n_expec
 
 
 def effects(comparison: dict[str, Any]) -> dict[float, str]:
-    """What each true effect of the grid stands for."""
-    values = sorted({row["effect"] for row in comparison["drift"]}, key=abs)
+    """What each true effect of the grid stands for: the null, where the first criterion has its type I error, first."""
+    null = {row["effect"] for row in comparison["drift"] if row["kind"] == "type I"}
     predicted = comparison["assurance"][0]["effect"]
-    words = {0.0: "none", predicted: "as predicted"}
-    return {value: words.get(value, "at the threshold") for value in values}
+    values = {row["effect"] for row in comparison["drift"]}
+    words = {predicted: "as predicted"} | dict.fromkeys(null, "null")
+    return {v: words.get(v, "a threshold") for v in sorted(values, key=lambda v: (v not in null, abs(v)))}
 
 
 def operating(comparison: dict[str, Any] | None) -> Table | Absent:
@@ -31,28 +32,29 @@ def operating(comparison: dict[str, Any] | None) -> Table | Absent:
         rows.append({**row, "effect_is": words[row["effect"]], "computed": exact})
     drifts = sorted({row["drift"] for row in rows})
     shown = {drifts[round(q * (len(drifts) - 1))] for q in (0, 0.25, 0.5, 0.75, 1)}
-    brief = [row for row in rows if row["drift"] in shown and row["effect_is"] == "none"]
+    brief = [row for row in rows if row["drift"] in shown and row["effect_is"] == "null"]
     n = " and ".join(map(str, comparison["planned_n"]))
     caption = (
-        f"{n} patients on treatment and control. Drift: true control less virtual control, {comparison['unit']}. Success: "
-        "how often every criterion is met. First: how often the first is, which without an effect is the type I error "
-        f"that is held. Coverage and width: of the {100 * comparison['level']:g} % interval of the difference. Borrowed: "
-        "patients. With harm: how often success is declared, and the safety criteria on the trial's own counts passed, "
-        "although harm is at its margin. Value ± Monte Carlo standard error; exact where that is 0."
+        f"{n} patients planned on treatment and control, of whom virtual trials lose some. Drift: true control "
+        f"less virtual control, {comparison['unit']}. Success: how often every criterion is met. First: how often "
+        "the first is, which at the null is the type I error that is held. Coverage and width: of the "
+        f"{100 * comparison['level']:g} % interval of the difference. Borrowed: patients. With harm: how often "
+        "success is declared, and the safety criteria on the trial's own counts passed, although harm is at its "
+        "margin. Value ± Monte Carlo standard error; exact where that is 0."
     )
     columns = (
         Column("design", "design"),
-        Column("effect_is", "true effect"),
-        Column("effect", "", number),
+        Column("effect", "true effect", number),
+        Column("effect_is", "which is"),
         Column("drift", "drift", number),
-        Column("rate", "success", probability, error="rate_mcse"),
         Column("first", "first", digits(4)),
+        Column("rate", "success", probability, error="rate_mcse"),
         Column("bias", "bias", digits(2), error="bias_mcse"),
         Column("mse", "MSE", digits(2), error="mse_mcse"),
         Column("coverage", "coverage", digits(3), error="coverage_mcse"),
         Column("width", "width", digits(2), error="width_mcse"),
         Column("ess_borrowed", "borrowed", number, error="ess_borrowed_mcse"),
-        Column("n_expected", "expected n", number, error="n_expected_mcse"),
+        Column("n_expected", "expected n", lambda value: number(value, 0), error="n_expected_mcse"),
         Column("go_with_harm", "with harm", probability, error="go_with_harm_mcse"),
         Column("computed", "Monte Carlo error"),
     )
@@ -69,16 +71,16 @@ def calibrated(comparison: dict[str, Any] | None) -> Table | Absent:
     allowed = rows[0]["allowed"] if rows else 0.025
     found = f"As designed it is not held by: {', '.join(broken)}. " if broken else "As designed every design holds it. "
     caption = (
-        f"Of the first criterion, without an effect; {allowed:g} is allowed. {found}Largest over the drifts from low to "
-        "high, and where; exact. Cut: of the criterion's probability. Power: of that criterion, at the predicted effect "
-        "and at a quarter of it, without drift. None: no cut below 1 holds it."
+        f"Of the first criterion, where the true effect is its threshold; {allowed:g} is allowed. {found}Largest "
+        "over the drifts from low to high, and where; exact. Cut: of the criterion's probability. Power: of that "
+        "criterion, at the predicted effect and a quarter of the way there, without drift. None: no cut below 1 "
+        "holds it."
     )
     columns = (
         Column("design", "design"),
-        Column("scope", "cut"),
-        Column("low", "drift: low", number),
-        Column("high", "high", number),
-        Column("cut", "cut", lambda value: "none" if value is None else f"{value:.4f}"),
+        Column("scope", "for"),
+        Column("low", "drifts", number, to="high"),
+        Column("cut", "cut", _cut),
         Column("type_one", "type I error", digits(4)),
         Column("at_drift", "at drift", number),
         Column("power", "power", probability),
@@ -86,6 +88,12 @@ def calibrated(comparison: dict[str, Any] | None) -> Table | Absent:
         Column("held", "held", plain=True),
     )
     return Table("T10", "calibrated_cuts", title, caption, columns, rows)
+
+
+def _cut(value: float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.4f}" if value < 0.9999 else f"1 − {1 - value:.0e}"
 
 
 def _held(row: dict[str, Any]) -> str:
@@ -99,12 +107,12 @@ def assurance(comparison: dict[str, Any] | None) -> Table | Absent:
     rows = comparison["assurance"]
     first = rows[0]
     caption = (
-        "Before this trial's outcomes. Assurance: how often every criterion is met averaged over the design prior, ± Monte "
-        f"Carlo standard error: effect {number(first['effect'])} (SD {number(first['effect_sd'])}) by the model's "
-        f"parameters, control {number(first['control'])} (SD {number(first['control_sd'])}) with its discrepancy, "
-        f"{comparison['unit']}. It takes the model's effect for right, which the trial is to test. Power: at the centre of "
-        "the design prior. Type I error: of the first criterion, averaged over the belief of the control; its largest "
-        "value is in T10."
+        "Without this trial's outcomes. Assurance: how often every criterion is met averaged over the design "
+        f"prior, ± Monte Carlo standard error: effect {number(first['effect'])} (SD {number(first['effect_sd'])}) "
+        f"by the model's parameters, control {number(first['control'])} (SD {number(first['control_sd'])}) with "
+        f"its discrepancy, {comparison['unit']}. It takes the model's effect for right, which the trial is to "
+        "test. Power: at the centre of the design prior. Type I error: of the first criterion, averaged over the "
+        "belief of the control; its largest value is in T10."
     )
     columns = (
         Column("design", "design"),

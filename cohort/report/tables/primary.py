@@ -43,12 +43,12 @@ def criteria_of(rows: list[dict[str, Any]]) -> list[str]:
 def criteria_columns(rows: list[dict[str, Any]]) -> list[Column]:
     columns = []
     for i, _ in enumerate(criteria_of(rows), 1):
-        columns += [Column(f"p_{i}", f"P of criterion {i}", probability), Column(f"met_{i}", f"{i} met", yes)]
+        columns += [Column(f"p_{i}", f"P({i})", probability), Column(f"met_{i}", f"{i} met", yes, hidden=True)]
     return columns
 
 
 def spelt_criteria(rows: list[dict[str, Any]]) -> str:
-    return "; ".join(f"criterion {i}: {text.replace('_', ' ')}" for i, text in enumerate(criteria_of(rows), 1))
+    return "; ".join(f"({i}) {text.replace('_', ' ')}" for i, text in enumerate(criteria_of(rows), 1))
 
 
 def primary(comparison: dict[str, Any] | None) -> Table | Absent:
@@ -61,20 +61,20 @@ def primary(comparison: dict[str, Any] | None) -> Table | Absent:
     level = f"{100 * comparison['level']:g} %"
     caption = (
         f"{arm_label(comparison['treatment'])} less {arm_label(comparison['control'])}, {comparison['unit']}. "
-        f"Observed: treatment {number(seen['treatment'])} (SE {number(seen['treatment_se'])}, n = {n_treatment}), control "
-        f"{number(seen['control'])} (SE {number(seen['control_se'])}, n = {n_control}). The treatment arm has a flat prior "
-        f"and borrows nothing. Intervals: {level} credible, equal-tailed; exact, no simulation error. "
+        f"Observed: treatment {number(seen['treatment'])} (SE {number(seen['treatment_se'])}, n = {n_treatment}), "
+        f"control {number(seen['control'])} (SE {number(seen['control_se'])}, n = {n_control}). The treatment arm "
+        f"has a flat prior and borrows nothing. Intervals: {level} credible, equal-tailed; exact, no simulation error. "
         f"Success is every criterion met; {spelt_criteria(rows)}. Planned: discrepancy {comparison['planned']}, weight "
         f"{comparison['weight']:g}; full: the virtual control taken as if the model did not err."
     )
     columns = (
         Column("design", "borrowing", plain=True),
+        Column("decision", "decision", decision_word),
         Column("mean", "control", number, low="low", high="high"),
         Column("sd", "SD", digits(2)),
         Column("difference", "difference", number, low="difference_low", high="difference_high"),
         Column("difference_sd", "SD", digits(2)),
         *criteria_columns(rows),
-        Column("decision", "decision", decision_word, plain=True),
     )
     return Table("T6", "primary", title, caption, columns, with_criteria(rows))
 
@@ -86,7 +86,7 @@ def borrowed_control(comparison: dict[str, Any] | None) -> Table | Absent:
     if not rows or comparison is None:
         return Absent("T7", title, _why_not(comparison))
     rows = [
-        {**row, "plan": "planned" if row["planned"] else "", "weight_is": row["weight_is"].replace("a0", "power a₀")}
+        {**row, "method": f"{row['method']}, planned" if row["planned"] else row["method"]}
         for row in with_criteria(rows)
     ]
     if any(row["uses_data_twice"] for row in rows):
@@ -95,21 +95,21 @@ def borrowed_control(comparison: dict[str, Any] | None) -> Table | Absent:
         twice = ""
     caption = (
         f"{arm_label(comparison['control'])}, {comparison['unit']}; {100 * comparison['level']:g} % credible interval, "
-        "equal-tailed. Weight: after the data, of which the next column says what it is. Patients: how many more on "
-        f"control would have given the same precision, negative where borrowing widened it; capped at "
-        f"{comparison['cap']}, save full borrowing.{twice}"
+        "equal-tailed. Weight: after the data, of the virtual part; of the power prior its a₀, of the "
+        "commensurate one the share of the virtual control in the mean. Patients: how many more on control would "
+        f"have given the same precision, negative where borrowing widened it; capped at {comparison['cap']}, save "
+        f"full borrowing.{twice}"
     )
     columns = (
         Column("method", "method", plain=True),
-        Column("plan", ""),
         Column("mean", "control", number, low="low", high="high"),
         Column("sd", "SD", digits(2)),
         Column("weight", "weight", digits(2)),
-        Column("weight_is", "which is", plain=True),
+        Column("weight_is", "which is", hidden=True),
         Column("patients", "patients", number),
         Column("uses_data_twice", "data used twice", yes),
         Column("difference", "difference", number, low="difference_low", high="difference_high"),
-        Column("difference_sd", "SD", digits(2)),
+        Column("difference_sd", "SD", digits(2), hidden=True),
         *criteria_columns(rows),
         Column("decision", "decision", decision_word),
     )
@@ -123,9 +123,9 @@ def borrowed_arm(borrowing: dict[str, Any] | None) -> Table | Absent:
         return Absent("T7", title, "no arm with an outcome is named to borrow from its virtual one")
     caption = (
         f"{arm_label(borrowing['arm'])}: mean and its {100 * borrowing['level']:g} % credible interval, equal-tailed. "
-        f"Before the data the virtual arm has weight {borrowing['weight']:g}; the rest is vague, worth one patient. Worth: "
-        "patients that the virtual arm stands for (ELIR), limited by parameters and discrepancy, never by the number "
-        "simulated. With discrepancy none the model is taken not to err."
+        f"Before the data the virtual arm has weight {borrowing['weight']:g}; the rest is vague, worth one "
+        "patient. Worth: patients that the virtual arm stands for (ELIR), limited by parameters and discrepancy, "
+        "never by the number simulated. With discrepancy none the model is taken not to err."
     )
     columns = (
         Column("label", "borrowing", plain=True),

@@ -7,30 +7,35 @@ from cohort.report.table import Absent, Column, Table, digits, number, significa
 from cohort.study import Study
 
 
-def calibration_priors(owner: Study, calibration: dict[str, Any] | None) -> Table | Absent:
-    """owner: the study that calibrated; calibration: its tables."""
+def calibration_priors(owner: Study, model: Model, calibration: dict[str, Any] | None) -> Table | Absent:
+    """owner: the study that calibrated; calibration: its tables. Prior and posterior are in the same unit: that of the
+    model, or that of the study's file where it is no parameter of the model."""
     title = "Priors of the calibration, and what was learnt"
     plans = owner.calibration.priors if owner.calibration else {}
-    if calibration is None or not plans:
+    if not calibration or not plans:
         return Absent("T3", title, "no parameter was calibrated")
     rows = []
     for row in calibration["parameters"]:
         plan = plans.get(row["parameter"])
-        rows.append({**row, "stated": plan and str(plan.prior), "unit": plan and plan.unit, "why": plan and plan.source})
+        fields = model.parameters.fields()
+        unit = fields[row["parameter"]]["unit"] if row["parameter"] in fields else plan.unit if plan else ""
+        stated = f"{plan.prior} {plan.unit}" if plan else None
+        rows.append({**row, "unit": unit, "stated": stated, "why": plan.source if plan else None})
     caption = (
-        f"Of {owner.name}. Interval: 95 % credible, equal-tailed. Ratio: posterior over prior standard deviation, of the "
-        "logarithm where the prior is lognormal; above 0.8 the data taught little, and what is seen is the prior."
+        f"Of {owner.name}. Interval: 95 % credible, equal-tailed. Ratio: posterior over prior standard deviation, "
+        "of the logarithm where the prior is lognormal; above 0.8 the data taught little, and what is seen is "
+        "the prior."
     )
     columns = (
         Column("parameter", "parameter", lambda name: name.replace("_", " "), plain=True),
-        Column("stated", "prior, as stated"),
+        Column("prior", "prior"),
+        Column("stated", "prior, as stated", hidden=True),
         Column("unit", "unit"),
-        Column("why", "why", plain=True),
         Column("mean", "posterior mean (SD)", significant, spread="sd"),
-        Column("low", "95 %: low", significant),
-        Column("high", "high", significant),
+        Column("low", "95 %", significant, to="high"),
         Column("ratio", "ratio", digits(2)),
         Column("from_the_prior", "from the prior", yes),
+        Column("why", "why", plain=True),
     )
     return Table("T3", "calibration_priors", title, caption, columns, rows)
 
@@ -40,32 +45,35 @@ def control_priors(comparison: dict[str, Any] | None) -> Table | Absent:
     title = "Prior of the virtual control, by what its discrepancy rests on"
     if not comparison:
         return Absent("T3", title, "no comparison is planned, so nothing is borrowed for a decision")
-    rows = [{**row, "plan": "planned" if row["planned"] else ""} for row in comparison["priors"]]
+    rows = [
+        {**row, "discrepancy": f"{row['discrepancy']}, planned" if row["planned"] else row["discrepancy"]}
+        for row in comparison["priors"]
+    ]
     learnt = ", ".join(comparison["learnt_from"]) or "no trial"
     caption = (
-        f"Mean of {comparison['control'].replace('_', ' ')} in {comparison['unit']}, before this trial's outcomes; "
+        f"Mean of {comparison['control'].replace('_', ' ')} in {comparison['unit']}, without this trial's outcomes; "
         f"{100 * comparison['level']:g} % interval, equal-tailed. ESS: effective sample size in patients of standard "
-        f"deviation {number(comparison['sigma'])}, by three definitions, after the cap of {comparison['cap']}; limited by "
-        "parameters and discrepancy, never by the number simulated. Stretch: factor on the SD that the cap asked for. "
-        f"μ, τ: mean error of the model and its SD between trials and arms, posterior mean (SD); learnt from {learnt}. "
-        "Error: largest difference of the fitted mixture's distribution function from the exact one."
+        f"deviation {number(comparison['sigma'])}, by three definitions, after the cap of {comparison['cap']}; "
+        "limited by parameters and discrepancy, never by the number simulated. Stretch: factor on the SD that "
+        "the cap asked for. μ, τ: mean error of the model and its SD between trials and arms, posterior mean "
+        f"(SD); learnt from {learnt}. Error: largest difference of the fitted mixture's distribution function "
+        "from the exact one."
     )
     columns = (
         Column("discrepancy", "discrepancy"),
-        Column("plan", ""),
         Column("mean", "mean", number, low="low", high="high"),
         Column("sd", "SD", number),
         Column("elir", "ESS, ELIR", number),
         Column("moment", "moment", number),
         Column("morita", "Morita", number),
-        Column("elir_before", "ELIR before the cap", number),
-        Column("cap", "cap"),
+        Column("elir_before", "ELIR before the cap", number, hidden=True),
+        Column("cap", "cap", hidden=True),
         Column("stretch", "stretch", digits(2)),
         Column("mu_d", "μ", number, spread="mu_d_sd"),
         Column("tau_d", "τ, trials", number, spread="tau_d_sd"),
         Column("tau_arm", "τ, arms", number, spread="tau_arm_sd"),
-        Column("components", "normals"),
-        Column("error", "error", digits(4)),
+        Column("components", "normals", hidden=True),
+        Column("error", "error", digits(4), hidden=True),
     )
     return Table("T3", "control_priors", title, caption, columns, rows)
 

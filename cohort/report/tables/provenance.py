@@ -58,8 +58,10 @@ def provenance(
     if frozen:
         same = "the trials give the same now" if frozen[-1]["predictions"] == frozen_again else "the trials differ now"
         add("Predictions", frozen[-1]["predictions"], f"frozen {frozen[-1]['time'][:19]} UTC; {same}")
-        if frozen[-1].get("comparison"):
-            add("Comparison plan and its prior", frozen[-1]["comparison"], "frozen with the predictions")
+        if frozen[-1].get("plan"):
+            add("Comparison plan", frozen[-1]["plan"], "frozen with the predictions")
+        if frozen[-1].get("prior"):
+            add("Prior of the comparison", frozen[-1]["prior"], "plan, mixture, vague part and cap, frozen likewise")
     standing = summary.get("standing") or {}
     if standing.get("file"):
         committed = f", committed {standing['committed'][:10]}" if standing.get("committed") else ""

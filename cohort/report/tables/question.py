@@ -27,7 +27,7 @@ def question(study: Study) -> Table:
             add(f"Missing values, {name}", handled)
     for row in _comparison(study):
         add(*row)
-    caption = "As the study's file states it, before any outcome was opened."
+    caption = "As the study's file states it; whether it did so before the outcomes stands under deviations, in T14."
     columns = (Column("item", "", plain=True), Column("says", "stated", plain=True))
     return Table("T1", "question", "Question, context of use, estimands", caption, columns, rows)
 

@@ -23,7 +23,7 @@ def primary_sensitivity(comparison: dict[str, Any] | None) -> Table | Absent:
     planned = rows[0]["decision"]
     rows = [{**row, "missed": row["decision"] != planned} for row in rows]
     turned = sum(row["missed"] for row in rows)
-    found = f"The decision turns in {turned} of {len(rows) - 1} rows." if turned else "The decision turns in none of them."
+    found = f"The decision turns in {turned} of {len(rows) - 1}." if turned else "The decision turns in none."
     caption = (
         f"One thing changed at a time; control {arm_label(comparison['control'])}, {comparison['unit']}; "
         f"{100 * comparison['level']:g} % credible interval, equal-tailed. {found} {spelt_criteria(rows)}."
@@ -44,8 +44,8 @@ def calibration_sensitivity(sensitivity: dict[str, Any] | None, name: str, calib
     """sensitivity: the calibration under other assumptions, None where it was not run; name: of the study."""
     title = "Sensitivity of the calibration"
     if sensitivity is None:
-        why = f"not run; cohort sensitivity config/studies/{name}.yaml adds it" if calibrated else "nothing was calibrated"
-        return Absent("T8", title, why)
+        run = f"not run; cohort sensitivity config/studies/{name}.yaml adds it to the report of {name}"
+        return Absent("T8", title, run if calibrated else "nothing was calibrated")
     rows: list[dict[str, Any]] = []
     for variant in sensitivity["variants"]:
         own = {"variant": variant["label"], "p_chi2": variant.get("p_chi2"), "refused": variant["refused"]}
@@ -94,5 +94,3 @@ def estimands(study: Study) -> Absent:
     of = [name for name, plan in study.endpoints.items() if plan.estimand]
     why = f"one estimand is stated, of {of[0]}" if len(of) == 1 else f"{len(of)} endpoints have one estimand each"
     return Absent("T8", "Sensitivity to the estimand", f"{why}, and published means allow no other")
-
-

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from cohort.agreement.equivalence import ENOUGH, equivalence
-from cohort.agreement.predictive import Check
+from cohort.agreement.predictive import LEVELS, Check
 from cohort.agreement.predictive import coverage as covered
 from cohort.comparison import Predictions
-from cohort.comparison.agreement import LEVELS, unit_of
+from cohort.comparison.agreement import unit_of
 from cohort.report.figures.style import arm_label
-from cohort.report.table import Absent, Column, Table, digits, number, percent, probability, yes
+from cohort.report.table import Absent, Column, Table, number, percent, probability
 from cohort.study import Study
 
 NO_MARGIN = "no margin stated"
@@ -47,12 +47,10 @@ def agreed(study: Study, summary: dict[str, Any], predictions: Predictions) -> l
         plan = study.endpoints[row["endpoint"]]
         margin = plan.margin.to(unit_of(study, row["endpoint"])) if plan.margin else None
         found = equivalence(row["observed"], row["se"], virtual.means, margin=margin or 1.0)
-        own = {**row, "population_difference": found.difference, "low": found.low, "high": found.high}
-        if margin is None:
-            own |= {"says": NO_MARGIN}
-        else:
-            words = {"margin": margin, "within": found.within, "within_mcse": found.mcse, "p_tost": found.p_tost}
-            own |= words | {"says": found.says, "missed": found.says == "different"}
+        own = {**row, "difference_low": found.low, "difference_high": found.high, "says": NO_MARGIN}
+        if margin is not None:
+            own |= {"margin": margin, "p_within_margin": found.within, "p_within_mcse": found.mcse}
+            own |= {"p_tost": found.p_tost, "says": found.says, "missed": found.says == "different"}
         rows.append(own)
     return rows
 
@@ -61,39 +59,49 @@ def validation(rows: list[dict[str, Any]], kind: str, *, validated: bool, unit: 
     """rows: as `agreed` returns; kind: mean or effect; validated: else the arms were fitted, and agree for that."""
     name, of = KINDS[kind]
     title = f"{'Validation' if validated else 'Fit, no validation'}: {of}"
-    own = [row for row in rows if row["kind"] == kind]
+    own = [{**row, "inside": _inside(row)} for row in rows if row["kind"] == kind]
     if not own:
         return Absent("T5", title, "the evidence has no such outcome with an estimate and a standard error")
+    margins = ", ".join(dict.fromkeys(f"{row['margin']:g}" for row in own if row.get("margin"))) or "not stated"
     fitted = "" if validated else "These arms taught the model, so agreement is no evidence of prediction. "
     caption = (
-        f"{fitted}In {unit}. Predicted: mean of the virtual population ± simulation error; "
+        f"{fitted}In {unit}; margin {margins}. Predicted: mean of the virtual population ± simulation error; "
         "95 % predictive interval (equal-tailed) of the mean of a trial of the planned size. Difference: real minus "
         "virtual population, 95 % credible interval (equal-tailed). Within: probability that the populations' means "
-        f"differ by less than the margin; TOST: larger p of two one-sided tests. Equivalent: P(within) above {ENOUGH:g}; "
-        f"different: P(outside) above {ENOUGH:g}; else undecided, which is no agreement, and neither is a difference that "
-        "is not significant. Place: share of the prediction below the observed value."
+        "differ by less than the margin; TOST: larger p of two one-sided tests. Equivalent: P(within) above "
+        f"{ENOUGH:g}; different: P(outside) above {ENOUGH:g}; else undecided, which is no agreement, and neither is a "
+        "difference that is not significant. Place: share of the prediction below the observed value."
     )
+    if kind == "effect":
+        caption = f"{fitted}As arm by arm, for the arm's difference from its control; margin {margins}."
+    several = len({row["endpoint"] for row in own}) > 1
     columns = (
         Column("arm", "arm", arm_label, plain=True),
-        Column("endpoint", "endpoint"),
+        Column("endpoint", "endpoint", hidden=not several),
+        Column("says", "verdict"),
         Column("n", "n"),
         Column("predicted", "predicted", number, error="mcse"),
-        Column("low_0.95", "95 % predictive: low", number),
-        Column("high_0.95", "high", number),
+        Column("low_0.95", "95 % predictive", number, to="high_0.95"),
         Column("observed", "observed (SE)", number, spread="se"),
-        Column("population_difference", "difference", number, low="low", high="high"),
-        Column("margin", "margin", lambda value: "–" if value is None else f"{value:g}"),
-        Column("within", "within", probability, error="within_mcse"),
+        Column("difference", "difference", number, low="difference_low", high="difference_high"),
+        Column("margin", "margin", lambda value: "–" if value is None else f"{value:g}", hidden=True),
+        Column("p_within_margin", "within", probability, error="p_within_mcse"),
         Column("p_tost", "TOST", probability),
-        Column("says", "verdict", plain=True),
-        Column("place", "place", digits(3)),
-        *(Column(f"inside_{level:g}", f"inside {100 * level:g} %", yes) for level in LEVELS),
+        Column("place", "place", probability),
+        Column("inside", "inside"),
+        *(Column(f"inside_{level:g}", f"inside {100 * level:g} %", hidden=True) for level in LEVELS),
     )
     return Table("T5", name, title, caption, columns, own)
 
 
+def _inside(row: dict[str, Any]) -> str:
+    """Which of the predictive intervals hold the observed value."""
+    held = [f"{100 * level:g}" for level in LEVELS if row[f"inside_{level:g}"]]
+    return f"{', '.join(held)} %" if held else "none"
+
+
 def checks(summary: dict[str, Any], draws: int) -> list[Check]:
-    """Each arm's predictive check, for coverage and for the uniformity of places. draws: under which it was predicted."""
+    """Each arm's predictive check, for coverage and for the places. draws: under how many it was predicted."""
     trials = {(o["outcome"], o["arm"]): o["trial"] for o in summary.get("outcomes", [])}
     found = []
     for row in summary.get("arms", []):
@@ -115,18 +123,16 @@ def coverage(found: list[Check], *, validated: bool) -> Table | Absent:
     rows = covered(found)
     fitted = "" if validated else "The arms were fitted: no evidence of prediction. "
     caption = (
-        f"{fitted}How many arms lie inside. Interval of the share: 95 % Clopper–Pearson with arms taken as independent, "
-        "which is too narrow, for they share people, conduct and the model's errors; and with as many results as there "
-        "are trials, which is too wide."
+        f"{fitted}How many arms lie inside. Interval of the share: 95 % Clopper–Pearson with arms taken as "
+        "independent, which is too narrow, for they share people, conduct and the model's errors; and with as "
+        "many results as there are trials, which is too wide."
     )
     columns = (
         Column("level", "interval", percent),
         Column("inside", "inside"),
         Column("of", "of"),
-        Column("low", "share, by arm: low", percent),
-        Column("high", "high", percent),
+        Column("low", "95 % of the share, by arm", percent, to="high"),
         Column("trials", "trials"),
-        Column("low_by_trial", "share, by trial: low", percent),
-        Column("high_by_trial", "high", percent),
+        Column("low_by_trial", "95 % of the share, by trial", percent, to="high_by_trial"),
     )
     return Table("T5", "coverage", title, caption, columns, rows)
