@@ -70,6 +70,8 @@ def small(text: str) -> str:
     kept, section = [], ""
     for line in text.splitlines():
         section = line.split(":")[0] if line[:1].isalpha() else section
+        if section == "comparison":  # it learns from a study that is not here
+            continue
         if section == "arms" and line.startswith("  ") and line.split(":")[0].strip() not in ARMS:
             continue
         kept.append(line.replace("control: placebo_q4w", "control: placebo_q2w"))
@@ -175,7 +177,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(finished, tmp_path):
     done("report", folder / STUDY)
     page = (folder / "results/small/report.html").read_text()
     assert not re.search(r"<script|<link|@import|\bsrc=|url\((?!#)|href=\"(?!#)", page)
-    assert page.count("<svg") == 8
+    assert page.count("<svg") == 12
     for arm in ARMS:
         assert arm.replace("_", " ") in page
     assert "not predicted" in page

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,42 @@ def test_what_the_document_says_of_conditions_is_so(population: Path):
     for name, condition in CONDITIONS.items():
         values = re.findall(r"`([^`]+)`", told[name])
         assert set(values) <= set(condition.values)
+
+
+@pytest.fixture
+def comparison(root: Path) -> Path:
+    return root / "docs/comparison.md"
+
+
+def test_every_example_of_the_comparison_runs_in_its_order(comparison: Path):
+    names: dict[str, object] = {}
+    examples = blocks(comparison, "python")
+    assert len(examples) == 3
+    for line, text in examples:
+        exec(compile("\n" * line + text, str(comparison), "exec"), names)
+    characteristics = names["characteristics"]
+    assert set(characteristics["rate_mcse"]) == {0.0}  # type: ignore[index]
+
+
+def test_the_plan_the_conduct_and_the_estimand_that_are_shown_are_read(comparison: Path, root: Path, tmp_path: Path):
+    shutil.copytree(root / "config", tmp_path / "config")
+    study = tmp_path / "config/studies/mendel.yaml"
+    text = study.read_text()
+    plan, conduct, estimand = (block.split("\n", 1)[1] for _, block in blocks(comparison, "yaml"))
+    text = re.sub(r"comparison:.*?\n(?=assumptions:)", lambda _: plan + "\n", text, flags=re.DOTALL)
+    text = re.sub(r"conduct:.*?\n(?=arms:)", lambda _: conduct + "\n", text, flags=re.DOTALL)
+    text = re.sub(r"estimand: Mean percent.*\n", lambda _: estimand, text, count=1)
+    study.write_text(text)
+    read = read_study(study)
+    assert read.comparison is not None
+    assert read.conduct.allocation is not None
+    assert "treatment policy" in str(read.endpoints["ldl_change"].estimand)
+
+
+@pytest.mark.slow
+def test_the_calibration_of_models_that_is_shown_runs(comparison: Path, root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(root)
+    [command] = re.findall(r"^cohort (sbc .*)$", comparison.read_text(), re.MULTILINE)
+    done = CliRunner().invoke(app, shlex.split(command))
+    assert done.exit_code == 0, done.output
+    assert "leave their simultaneous 95 % band" in done.output
