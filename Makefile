@@ -26,13 +26,14 @@ test: setup ## lint, types and quick tests
 test-slow: setup ## the tests marked slow
 	$(BIN)/pytest -m slow
 
-benchmark: setup ## measure engine and population beside others (a quarter of an hour; needs a C++ compiler)
+benchmark: setup ## measure engine, population and comparison beside others (half an hour; needs a C++ compiler)
 	tools/uv pip install -q --python .venv --target .tools/benchmark --no-deps --require-hashes \
 		--build-constraints benchmarks/requirements.lock -r benchmarks/requirements.lock
 	PYTHONPATH=.tools/benchmark $(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.figure
 	$(BIN)/python -m benchmarks.floor
 	$(BIN)/python -m benchmarks.population
+	$(BIN)/python -m benchmarks.comparison
 
 format: setup ## rewrite the code in the house format
 	$(BIN)/ruff check --fix

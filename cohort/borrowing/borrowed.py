@@ -106,7 +106,17 @@ def vague(trial: Trials, *, mean: float | None = None, unit_sd: float | None = N
 
 
 def subjects_borrowed(with_it: Any, without: Any, subjects: float) -> float:
-    """How many more subjects' worth the arm of `subjects` became [1]; negative where borrowing made it less certain, as
-    it may in conflict. with_it, without: anything with an `sd`."""
+    """How many more subjects' worth (of a rate, how much more exposure) the arm of `subjects` became [1]; negative
+    where borrowing made it less certain, as it may in conflict. with_it, without: a distribution, or what borrowed it.
+
+    Of probabilities and rates, whose variance changes with their mean, the sizes of the beta or gamma with the same
+    moments are compared; of means, the variances."""
     checks.refuse(checks.positive("subjects", subjects))
-    return float(subjects * ((without.sd / with_it.sd) ** 2 - 1))
+    after, before = (getattr(x, "posterior", x) for x in (with_it, without))
+    of_link = {"logit": "beta", "log": "gamma"}.get(getattr(after, "link", ""), "normal")
+    family = getattr(after, "family", of_link)
+    if family == "normal":
+        return float(subjects * ((before.sd / after.sd) ** 2 - 1))
+    odds = 1.0 if family == "beta" else 0.0
+    size = [x.mean * (1 - odds * x.mean) / x.sd**2 for x in (after, before)]
+    return float(size[0] - size[1])

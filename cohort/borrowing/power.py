@@ -40,7 +40,7 @@ def _subjects(historical: Trials, subjects: float | None, n_cap: float | None) -
         return float(historical.n.sum())
     if subjects is None and n_cap is not None:
         checks.refuse(["subjects: are absent and a cap is wanted; write the number of historical subjects"])
-    return float(subjects or 1.0)
+    return 1.0 if subjects is None else float(subjects)
 
 
 def powered(historical: Trials, a0: np.ndarray, weight: np.ndarray, initial: "Initial") -> Any:

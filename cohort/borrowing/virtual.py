@@ -184,7 +184,9 @@ class Capped:
 
 
 def capped(prior: "NormalMixture", cap: float, *, sigma: float) -> Capped:
-    """The prior stretched about its mean until it is worth `cap` subjects at most; sigma: SD of one subject.
+    """The prior stretched about its mean until it is worth `cap` subjects at most, on average over what it expects
+    (ELIR); where data agree with its centre it may give more. Cap the informative part before a vague one is added,
+    which would dilute the average. sigma: SD of one subject.
 
     The ELIR size is an expected curvature of the log density, so stretching by c divides it by c²: no search is needed.
     Errors: BorrowingError of a cap or sigma that is not positive."""

@@ -1,5 +1,6 @@
 """NUTS in NumPyro or in PyMC, to one form: an ArviZ DataTree with log-likelihood and log-prior, diagnosed."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,7 +70,8 @@ def numpyro_nuts(
         return mcmc.get_samples(), mcmc.get_extra_fields()
 
     # One program for all chains, which run one after the other: left to itself, NumPyro compiles one for each.
-    keys = jax.random.split(jax.random.key(seed), sampling.chains)
+    observed = _observed(model, args, kwargs)
+    keys = jax.random.split(jax.random.key(_own_seed(seed, model.__qualname__, observed)), sampling.chains)
     drawn, extra = jax.jit(lambda keys: jax.lax.map(chain, keys))(keys)
     flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
     likely = jax.jit(lambda draws: log_likelihood(model, draws, *args, **kwargs))(flat)
@@ -83,7 +85,7 @@ def numpyro_nuts(
             "reached_max_treedepth": extra["num_steps"] >= 2**sampling.max_tree_depth - 1,
         },
         "log_likelihood": {name: np.asarray(v).reshape(*shape, *v.shape[1:]) for name, v in likely.items()},
-        "observed_data": _observed(model, args, kwargs, jax.random.key(seed)),
+        "observed_data": observed,
     }
     if priors:
         groups["log_prior"] = _log_prior(model, args, kwargs, drawn, priors)
@@ -101,11 +103,20 @@ def numpyro_nuts(
     return tree
 
 
-def _observed(model: Callable[..., Any], args: tuple, kwargs: dict, key: Any) -> dict[str, Any]:
+def _own_seed(seed: int, name: str, observed: Mapping[str, Any]) -> int:
+    """A seed of this model and these data: two fits with one `seed` must not share their random numbers, or their
+    draws would be correlated where their posteriors are not."""
+    found = hashlib.sha256(f"{seed} {name}".encode())
+    for site, values in sorted(observed.items()):
+        found.update(site.encode() + np.ascontiguousarray(np.asarray(values, float)).tobytes())
+    return int.from_bytes(found.digest()[:4], "big")
+
+
+def _observed(model: Callable[..., Any], args: tuple, kwargs: dict) -> dict[str, Any]:
     """What the model conditions on, by site."""
     from numpyro import handlers
 
-    trace = handlers.trace(handlers.seed(model, key)).get_trace(*args, **kwargs)
+    trace = handlers.trace(handlers.seed(model, 0)).get_trace(*args, **kwargs)
     return {n: s["value"] for n, s in trace.items() if s["type"] == "sample" and s["is_observed"]}
 
 
@@ -131,6 +142,8 @@ def pymc_nuts(model: "pm.Model", *, seed: int, sampling: Sampling = DEFAULT) -> 
     from pymc import stats
 
     logging.getLogger("pymc").setLevel(logging.ERROR)  # it tells of every run
+    held = [model.rvs_to_values[rv] for rv in model.observed_RVs]
+    own = _own_seed(seed, "pymc", {str(v.name): v.eval() for v in held})
     with model:
         tree = pm.sample(
             draws=sampling.draws,
@@ -138,7 +151,7 @@ def pymc_nuts(model: "pm.Model", *, seed: int, sampling: Sampling = DEFAULT) -> 
             chains=sampling.chains,
             cores=1,
             target_accept=sampling.target_accept,
-            random_seed=seed,
+            random_seed=own,
             progressbar=False,
         )
         if model.observed_RVs:

@@ -115,3 +115,11 @@ def test_data_of_another_kind_and_weights_outside_zero_to_one_are_refused():
     with pytest.raises(BorrowingError, match="write a smaller one"):
         weight(Binomial(1, 5), 0.5, 0.6)
     assert isinstance(vague(Poisson(1, 2.0), mean=1.0), GammaMixture)
+
+
+def test_what_is_borrowed_is_never_more_than_the_history_that_there_is():
+    from cohort.borrowing.power import fixed
+
+    for trial, history in (((0, 20), (0, 50)), ((2, 20), (2, 50)), ((6, 20), (5, 50)), ((2, 20), (15, 50))):
+        none, full = (fixed(Binomial(*trial), Binomial(*history), a0) for a0 in (0.0, 1.0))
+        assert subjects_borrowed(full, none, 20) == pytest.approx(50)

@@ -63,3 +63,20 @@ def test_independent_pymc_gives_the_same_groups_and_posterior():
     a, b = (tree.children["posterior"].dataset["mu"].values.reshape(-1) for tree in (theirs, mine))
     assert a.mean() == pytest.approx(b.mean(), abs=5 * a.std() / np.sqrt(800))
     assert a.std() == pytest.approx(b.std(), rel=0.1)
+
+
+def test_two_fits_with_one_seed_do_not_share_their_random_numbers():
+    def fit(y):
+        import numpyro
+        import numpyro.distributions as dist
+
+        def other():
+            mu = numpyro.sample("mu", dist.Normal(0, 50))
+            with numpyro.plate("subjects", len(y)):
+                numpyro.sample("y", dist.Normal(mu, SD), obs=y)
+
+        tree = numpyro_nuts(other, seed=1, sampling=Sampling(chains=2))
+        return tree.children["posterior"].dataset["mu"].values.reshape(-1)
+
+    assert abs(np.corrcoef(fit(Y), fit(Y + 0.5))[0, 1]) < 0.15
+    assert np.array_equal(fit(Y), fit(Y))
