@@ -17,8 +17,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from cohort.decision import DecisionError, exact
-from cohort.decision.criteria import decision
-from cohort.decision.design import Arm, Design, Prior
+from cohort.decision.criteria import decision, effective_size
+from cohort.decision.design import Arm, Design, Prior, boundary, in_range, require_designs
 from cohort.mixture import NormalMixture
 
 NODES = 200  # of an average over a design prior, in its probability
@@ -34,18 +34,41 @@ def assurance(design: Design, treatment: Prior | float, control: Prior | float |
 
 
 def over_draws(design: Design, treatment: np.ndarray, control: np.ndarray | None = None) -> tuple[float, float]:
-    """Assurance over draws of the parameters, jointly believed, (draws,) each, and its Monte Carlo standard error."""
-    rates = exact.rate(design, treatment, control)
-    if len(rates) < 2:
-        raise DecisionError(f"{len(rates)} draws; give 2 or more")
-    return float(rates.mean()), float(rates.std(ddof=1) / math.sqrt(len(rates)))
+    """Assurance over draws of the parameters, jointly believed, and its Monte Carlo standard error.
+
+    Draws of shape (draws,) are taken as independent. Those of chains are not: give these as (chains, draws), 4 or more
+    of each, and the error is that of the effective sample size of the rates.
+    Errors: DecisionError of draws of two shapes, or of too few."""
+    arms = [np.asarray(x, float) for x in (treatment, control) if x is not None]
+    shape = arms[0].shape
+    least = 2 if len(shape) == 1 else 4  # with fewer in a chain, its autocorrelation has no estimate
+    wrong = [] if len({x.shape for x in arms}) == 1 else [f"draws have shapes {[x.shape for x in arms]}; give one"]
+    if len(shape) not in (1, 2):
+        wrong.append(f"draws of shape {shape}; give (draws,) or (chains, draws)")
+    elif shape[-1] < least or 0 in shape:
+        wrong.append(f"{shape[-1]} draws of shape {shape}; give {least} or more")
+    if wrong:
+        raise DecisionError("\n".join(wrong))
+    rates = exact.rate(design, arms[0].ravel(), None if control is None else arms[1].ravel())
+    size = float(rates.size) if len(shape) == 1 else effective_size(rates.reshape(shape), "mean")
+    return float(rates.mean()), float(rates.std(ddof=1) / math.sqrt(size))
 
 
-def average_type_1(design: Design, control: Prior, null: float = 0.0) -> float:
-    """The type I error averaged over what is believed of the control, by quadrature in its probability."""
+def average_type_1(design: Design, control: Prior, null: float | None = None) -> float:
+    """The type I error averaged over what is believed of the control, by quadrature in its probability.
+
+    null: the true effect; the threshold of the first criterion if None. Controls with which the treatment could not
+    have that effect, such as a probability above 1, are left out of the average.
+    Errors: DecisionError of one arm, or where no control that is believed in allows the null."""
+    require_designs([design], arms=2)
+    effect = boundary(design) if null is None else null
+    low = 0.0 if design.family == "normal" or effect >= 0 else float(control.cdf(-effect))
+    high = float(control.cdf(1 - effect)) if design.family == "beta" and effect > 0 else 1.0
+    if not low < high:
+        raise DecisionError(f"null is {effect}: no treatment can differ from the control by that; write another")
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    at = np.asarray(control.quantile((nodes + 1) / 2), float)
-    return float(weights @ exact.rate(design, at + null, at) / 2)
+    at = np.asarray(control.quantile(low + (high - low) * (nodes + 1) / 2), float)
+    return float(weights @ exact.rate(design, in_range(design, at + effect), at) / 2)
 
 
 def two_arm_normal(mean: float, sd: float, se: float, critical: float) -> float:

@@ -3,6 +3,8 @@
 With a cut of 0.975 a design that borrows has a type I error of 0.025 at no drift, less at some and more at others. The
 cut is raised (or lowered) until the largest type I error over the agreed range of drift is alpha. Holding it at any
 drift at all, strictly, takes away most of what borrowing gives, so both cuts are reported.
+
+The type I error is that where the true effect is the null: the criterion's own threshold, unless another is given.
 """
 
 import math
@@ -13,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from cohort.decision import DecisionError, exact
-from cohort.decision.design import Design, require_designs
+from cohort.decision.design import Design, boundary, in_range, require_designs
 from cohort.decision.drift import grid, supremum
 
 LEAST, MOST = 0.5, 1 - 1e-7  # between which a cut is sought
@@ -43,9 +45,11 @@ def _agreed(design: Design, within: tuple[float, float], centre: float, null: fl
     return low, high
 
 
-def widest(design: Design, centre: float, null: float = 0.0) -> tuple[float, float]:
-    """Drift as far as it can go: every probability; else six SDs of the prior and the control's mean, either way."""
+def widest(design: Design, centre: float, null: float | None = None) -> tuple[float, float]:
+    """Drift as far as it can go: every probability; else six SDs of the prior and the control's mean, either way.
+    null: the true effect, that of the first criterion's threshold if None."""
     assert design.control is not None
+    null = boundary(design) if null is None else null
     if design.family == "beta":
         return _agreed(design, (-1.0, 1.0), centre, null)
     prior, n = design.control.prior, design.control.n
@@ -54,10 +58,17 @@ def widest(design: Design, centre: float, null: float = 0.0) -> tuple[float, flo
     return _agreed(design, (-reach, reach), centre, null)
 
 
-def type_1(design: Design, centre: float, within: tuple[float, float], null: float = 0.0) -> tuple[float, float]:
-    """The drift of the range with the largest type I error, and that error."""
-    x = grid(design, centre, within)
-    return supremum(lambda drift: exact.rate(design, centre + drift + null, centre + drift), x)
+def type_1(
+    design: Design, centre: float, within: tuple[float, float], null: float | None = None
+) -> tuple[float, float]:
+    """The drift of the range with the largest type I error, and that error. null: the true effect, that of the first
+    criterion's threshold if None."""
+    effect = boundary(design) if null is None else null
+
+    def error(drift: np.ndarray) -> np.ndarray:
+        return exact.rate(design, in_range(design, centre + drift + effect), in_range(design, centre + drift))
+
+    return supremum(error, grid(design, centre, within))
 
 
 def calibrate(
@@ -66,7 +77,7 @@ def calibrate(
     centre: float,
     within: tuple[float, float],
     alpha: float = 0.025,
-    null: float = 0.0,
+    null: float | None = None,
     alternatives: Sequence[float] = (),
     which: int = 0,
     strict_within: tuple[float, float] | None = None,
@@ -74,7 +85,8 @@ def calibrate(
     """The design as it stands, the cut for the agreed range, and the strict one for any drift, in that order.
 
     centre: of the prior evidence, from which drift is counted. alternatives: effects at which the power is told. which:
-    the criterion whose cut is sought; others stay. strict_within: in place of `widest`.
+    the criterion whose cut is sought; others stay. null: the true effect, treatment - control, at which the type I
+    error is taken; the threshold of that criterion if None. strict_within: in place of `widest`.
     Errors: DecisionError of one arm, an alpha not between 0 and 1, a criterion that asks for less than its cut."""
     require_designs([design], arms=2)
     wrong = [] if 0 < alpha < 1 else [f"alpha is {alpha}; write a number between 0 and 1, such as 0.025"]
@@ -84,10 +96,11 @@ def calibrate(
         wrong.append(
             f"'{design.decision.criteria[which]}': asks for less than its cut; calibrate one that asks for more"
         )
-    if not np.isfinite([centre, null, *within, *alternatives, *(strict_within or ())]).all():
+    if not np.isfinite([centre, null or 0.0, *within, *alternatives, *(strict_within or ())]).all():
         wrong.append("centre, null, ranges and alternatives must be finite numbers")
     if wrong:
         raise DecisionError("\n".join(wrong))
+    null = boundary(design, which) if null is None else null
     agreed = _agreed(design, within, centre, null)
     strict = _agreed(design, strict_within, centre, null) if strict_within else widest(design, centre, null)
     power = np.asarray(alternatives, float)

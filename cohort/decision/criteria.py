@@ -5,7 +5,12 @@
     quantity  := name | name "-" name | name "/" name
 
 A posterior probability that is estimated from draws has a Monte Carlo standard error. Where that is not well below the
-distance to the cut, there is no conclusion but to draw more.
+distance to the cut, there is no conclusion but to draw more. Nor is there one from fewer than LEAST effective draws.
+
+References
+----------
+[1] Vehtari et al. 2021, Rank-normalization, folding, and localization. Bayesian Anal 16:667-718,
+    doi 10.1214/20-BA1221: with an effective size below about 100 a chain, the size is itself not well estimated.
 """
 
 import difflib
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from cohort.mixture import ScalarMixture
 
 GATE = 3.0  # how many standard errors a probability must be from its cut
+LEAST = 100.0  # effective draws: with fewer, the effective size is not well known, nor the standard error from it [1]
 MORE_DRAWS = "no conclusion: more draws"
 
 _NAME = r"[^\W\d][\w.]*"
@@ -74,12 +80,17 @@ class Criterion:
 
     def happens(self, draws: Mapping[str, np.ndarray]) -> np.ndarray:
         """Draw by draw, whether the quantity is on the wanted side of the threshold."""
+        value = self.value(draws)
+        return value > self.threshold if self.above else value < self.threshold
+
+    def value(self, draws: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The quantity, draw by draw."""
         value = np.asarray(draws[self.first], float)
         if self.operation == "-":
             value = value - draws[self.second]
         if self.operation == "/":
             value = value / draws[self.second]
-        return value > self.threshold if self.above else value < self.threshold
+        return value
 
 
 @dataclass(frozen=True)
@@ -177,16 +188,19 @@ def _unknown(name: str, known: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """One criterion judged. mcse: Monte Carlo standard error of the probability, 0 where it is exact."""
+    """One criterion judged. mcse: Monte Carlo standard error of the probability, 0 where it is exact. ess: effective
+    draws it rests on, infinite where it is exact or they are not known."""
 
     criterion: Criterion
     probability: float
     mcse: float
+    ess: float = math.inf
 
     @property
     def settled(self) -> bool:
-        """Whether the standard error is less than a third of the distance to the cut."""
-        return self.mcse < abs(self.probability - self.criterion.cut) / GATE or self.mcse == 0
+        """Whether the standard error is less than a third of the distance to the cut, from LEAST draws or more."""
+        near = self.mcse >= abs(self.probability - self.criterion.cut) / GATE
+        return self.mcse == 0 or (self.ess >= LEAST and not near)
 
     @property
     def met(self) -> bool | None:
@@ -255,8 +269,9 @@ def evaluate(
     """The verdict of posterior draws. draws: by name, each (draws,) or (chains, draws), all of one shape.
 
     ess: effective sample sizes by name; the smallest of a criterion's names counts. Without it, draws with chains get
-    the effective size of the event itself, and others are taken as independent. units: those of the draws, needed
-    where a threshold has one. Errors: DecisionError with everything that is wrong."""
+    the effective size of the event itself, or of the quantity where the event is true for all draws or none; others are
+    taken as independent. With fewer than LEAST effective draws a criterion is not settled. units: those of the draws,
+    needed where a threshold has one. Errors: DecisionError with everything that is wrong."""
     ready = decision.in_units(units) if units is not None else decision
     wrong = [f"{c.event}: the unit of the draws is not given; give units" for c in ready.criteria if c.unit]
     wrong += [_unknown(name, list(draws)) for name in ready.names if name not in draws]
@@ -277,11 +292,11 @@ def evaluate(
     if wrong:
         raise DecisionError("\n".join(wrong))
     events = [c.happens(arrays) for c in ready.criteria]
-    sizes = [_size(c, x, ess) for c, x in zip(ready.criteria, events, strict=True)]
+    sizes = [_size(c, x, arrays, ess) for c, x in zip(ready.criteria, events, strict=True)]
     mcse = [_mcse(float(x.mean()), n) for x, n in zip(events, sizes, strict=True)]
     found = judge(ready, [float(x.mean()) for x in events], mcse)
-    as_written = zip(found.findings, decision.criteria, strict=True)
-    return Verdict(tuple(replace(f, criterion=c) for f, c in as_written))
+    as_written = zip(found.findings, decision.criteria, sizes, strict=True)
+    return Verdict(tuple(replace(f, criterion=c, ess=n) for f, c, n in as_written))
 
 
 def evaluate_exactly(
@@ -309,15 +324,23 @@ def evaluate_exactly(
     return Verdict(tuple(Finding(c, min(max(p, 0.0), 1.0), 0.0) for c, p in zip(decision.criteria, found, strict=True)))
 
 
-def _size(c: Criterion, event: np.ndarray, ess: Mapping[str, float] | None) -> float:
+def effective_size(x: np.ndarray, method: Literal["mean", "bulk"]) -> float:
+    """Effective sample size of draws (chains, draws) for their mean, or of their ranks; at least 1, and 1 where chains
+    are too short to say."""
+    from arviz_stats.base import array_stats
+
+    found = float(array_stats.ess(x.astype(float), chain_axis=0, draw_axis=1, method=method))  # type: ignore
+    return found if found >= 1 else 1.0
+
+
+def _size(c: Criterion, event: np.ndarray, draws: Mapping[str, np.ndarray], ess: Mapping[str, float] | None) -> float:
     if ess is not None and all(name in ess for name in c.names):
         return min(float(ess[name]) for name in c.names)
-    if event.ndim == 2 and event.any() and not event.all():
-        from arviz_stats.base import array_stats
-
-        found = float(array_stats.ess(event.astype(float), chain_axis=0, draw_axis=1, method="mean"))  # type: ignore
-        return found if found >= 1 else 1.0
-    return float(event.size)
+    if event.ndim == 1:
+        return float(event.size)
+    if event.any() and not event.all():
+        return effective_size(event, "mean")
+    return effective_size(c.value(draws), "bulk")  # a constant event says nothing of how the chains mix
 
 
 def _mcse(p: float, n: float) -> float:

@@ -12,6 +12,7 @@ from cohort.mixture import BetaMixture, GammaMixture, NormalMixture
 
 Prior = BetaMixture | NormalMixture | GammaMixture
 ARMS = ("treatment", "control")
+ROUNDING = 1e-12  # of a sum of a control, a drift and an effect
 SMALLEST = 0.05  # of a beta's or gamma's shape: with less, the density is a spike at a bound
 
 
@@ -136,3 +137,29 @@ def upward(c: Criterion) -> tuple[float, bool]:
     """A criterion of a difference as one on treatment - control: its threshold, and whether P(above) is meant.
     Both are continuous, so that P(< c) is 1 - P(> c)."""
     return (-c.threshold, not c.above) if c.first == "control" else (c.threshold, c.above)
+
+
+def boundary(design: Design, which: int = 0) -> float:
+    """The true effect at which the type I error of a criterion is taken: its threshold on treatment - control, of a
+    single arm that on the arm's parameter. A ratio compared with 1 has 0.
+    Errors: DecisionError of a criterion that is not there, or whose threshold is no one effect."""
+    if not 0 <= which < len(design.decision.criteria):
+        raise DecisionError(f"which is {which}; the decision has criteria 0 to {len(design.decision.criteria) - 1}")
+    c = design.decision.criteria[which]
+    if c.operation == "-":
+        return upward(c)[0] + 0.0  # never -0
+    if c.operation == "" and design.control is None:
+        return c.threshold
+    if c.operation == "/" and c.threshold == 1:
+        return 0.0
+    raise DecisionError(
+        f"{design.name}, '{c}': its threshold is no one value of treatment - control; give null, such as 0"
+    )
+
+
+def in_range(design: Design, truth: np.ndarray) -> np.ndarray:
+    """True parameters, put on a bound of the outcome where rounding of a sum took them over it."""
+    if design.family == "normal":
+        return truth
+    near = np.where(np.abs(truth) < ROUNDING, 0.0, truth)
+    return np.where(np.abs(near - 1) < ROUNDING, 1.0, near) if design.family == "beta" else near

@@ -5,14 +5,15 @@ are; or the evidence does and the truth stays, and designs are given as a functi
 design that borrows nothing exactly alike at every drift.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from cohort.decision import DecisionError, exact
-from cohort.decision.design import Design, require_designs
+from cohort.decision.design import Design, boundary, in_range, require_designs
 from cohort.decision.exact import MEASURES, Characteristics
 from cohort.mixture import NormalMixture
 
@@ -60,8 +61,8 @@ def table(
     *,
     centre: float,
     drifts: Sequence[float] | np.ndarray,
-    effects: Sequence[float] = (0.0,),
-    null: float = 0.0,
+    effects: Sequence[float] | None = None,
+    null: float | None = None,
     level: float | None = 0.95,
     worst_within: tuple[float, float] | None = None,
     safety: Safety | None = None,
@@ -69,32 +70,36 @@ def table(
 ) -> pl.DataFrame:
     """One row per design, effect and drift: every measure of MEASURES with its Monte Carlo standard error.
 
-    The rate is the type I error where the true effect is the null, and power elsewhere (`kind`). worst_within: adds the
+    The rate is the type I error where the true effect is the null, and power elsewhere (`kind`). null: the threshold of
+    each design's first criterion if None. effects: true ones; the nulls if None. worst_within: adds the
     drift of the range at which the type I error is largest, as a row that says `worst`. safety: adds `go_with_harm`,
     the probability of a positive decision although harm is present, both endpoints independent; simulated measures have
     it of their own safety, with a correlation.
     measure: in place of the exact characteristics, such as simulated ones. level: of the equal-tailed interval; None
     leaves it out. Errors: DecisionError of truths that the outcome cannot have."""
     drifts = np.atleast_1d(np.asarray(drifts, float))
-    if not (np.isfinite(drifts).all() and np.isfinite([centre, null, *effects]).all() and len(drifts) and len(effects)):
+    given = [centre, null or 0.0, *(() if effects is None else effects)]
+    if not (
+        np.isfinite(drifts).all() and np.isfinite(given).all() and len(drifts) and (effects is None or len(effects))
+    ):
         raise DecisionError("centre, null, drifts and effects must be finite, one drift and one effect at least")
     if safety is not None and (measure is not None or safety.correlation):
         raise DecisionError("safety: the exact table takes endpoints as independent; give it to simulate.measure")
     find = measure or _exactly(level)
     simulated = measure is not None
+    nulls = {d.name: boundary(d) if null is None else float(null) for d in _at(designs, 0.0)}
+    effects = list(dict.fromkeys(nulls.values())) if effects is None else effects
     rows: list[dict[str, object]] = []
     for effect in effects:
-        rows += _rows(designs, centre, drifts, float(effect), find, worst=False)
+        rows += _rows(designs, centre, drifts, float(effect), find, nulls, worst=False)
     if worst_within is not None:
         for design in _at(designs, 0.0):
-            at, _ = worst(_one(designs, design.name), centre=centre, within=worst_within, null=null)
-            for effect in dict.fromkeys([null, *effects]):
-                rows += _rows(_one(designs, design.name), centre, np.array([at]), effect, find, worst=True)
+            own, one = nulls[design.name], _one(designs, design.name)
+            at, _ = worst(one, centre=centre, within=worst_within, null=own)
+            for effect in dict.fromkeys([own, *effects]):
+                rows += _rows(one, centre, np.array([at]), effect, find, nulls, worst=True)
     passed = None if safety is None else safety.passed()
-    found = pl.DataFrame(rows).with_columns(
-        kind=pl.when(pl.col("effect") == null).then(pl.lit("type I")).otherwise(pl.lit("power")),
-        method=pl.lit("simulated" if simulated else "exact"),
-    )
+    found = pl.DataFrame(rows).with_columns(method=pl.lit("simulated" if simulated else "exact"))
     if passed is None:
         return found
     return found.with_columns(go_with_harm=pl.col("rate") * passed, go_with_harm_mcse=pl.col("rate_mcse") * passed)
@@ -114,7 +119,14 @@ def _one(designs: Designs, name: str) -> Designs:
 
 
 def _rows(
-    designs: Designs, centre: float, drifts: np.ndarray, effect: float, find: Measure, *, worst: bool
+    designs: Designs,
+    centre: float,
+    drifts: np.ndarray,
+    effect: float,
+    find: Measure,
+    nulls: Mapping[str, float],
+    *,
+    worst: bool,
 ) -> list[dict[str, object]]:
     blocks = (
         [(drifts, _at(designs, 0.0))]
@@ -124,27 +136,34 @@ def _rows(
     rows = []
     for some, made in blocks:
         control = np.full(len(some), centre) if callable(designs) else centre + some
-        for design, c in zip(made, find(made, control + effect, control), strict=True):
+        treated = in_range(made[0], control + effect)
+        for design, c in zip(made, find(made, treated, control), strict=True):
             for i, drift in enumerate(some):
                 row: dict[str, object] = {"design": design.name, "effect": effect, "drift": float(drift)}
-                row |= {"control": float(control[i]), "treatment": float(control[i] + effect)}
+                row |= {"control": float(control[i]), "treatment": float(treated[i])}
                 for name in (*MEASURES, "go_with_harm"):
                     if name in c.value:
                         row |= {name: float(c.value[name][i]), f"{name}_mcse": float(c.mcse[name][i])}
-                rows.append(row | {"worst": worst})
+                at_null = math.isclose(effect, nulls[design.name], rel_tol=1e-9, abs_tol=1e-12)
+                rows.append(row | {"worst": worst, "kind": "type I" if at_null else "power"})
     return rows
 
 
-def worst(designs: Designs, *, centre: float, within: tuple[float, float], null: float = 0.0) -> tuple[float, float]:
-    """The drift of a range at which the first design's type I error is largest, and that error; exact."""
+def worst(
+    designs: Designs, *, centre: float, within: tuple[float, float], null: float | None = None
+) -> tuple[float, float]:
+    """The drift of a range at which the first design's type I error is largest, and that error; exact. null: the true
+    effect; the threshold of that design's first criterion if None."""
+    first = _at(designs, 0.0)[0]
+    effect = boundary(first) if null is None else null
 
     def type_1(drift: np.ndarray) -> np.ndarray:
         if not callable(designs):
-            return exact.rate(_at(designs, 0.0)[0], centre + drift + null, centre + drift)
+            return exact.rate(first, in_range(first, centre + drift + effect), centre + drift)
         at = np.array([centre])
-        return np.array([exact.rate(_at(designs, float(d))[0], at + null, at)[0] for d in drift])
+        return np.array([exact.rate(_at(designs, float(d))[0], at + effect, at)[0] for d in drift])
 
-    return supremum(type_1, grid(_at(designs, 0.0)[0], centre, within))
+    return supremum(type_1, grid(first, centre, within))
 
 
 def grid(design: Design, centre: float, within: tuple[float, float]) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cohort.decision import DecisionError, exact
-from cohort.decision.design import Design, require_designs
+from cohort.decision.design import Design, boundary, require_designs
 
 Ranges = tuple[tuple[float, float], ...]
 POINTS = 201
@@ -51,11 +51,13 @@ def sweet_spot(
     within: tuple[float, float],
     effect: float,
     alpha: float,
-    null: float = 0.0,
+    null: float | None = None,
 ) -> SweetSpot:
     """Borrowing against none over a range of drift. effect: the true one for power and mean squared error.
+    null: the true one for type I error; the threshold of the borrowing design's first criterion if None.
     Errors: DecisionError of an empty range, an effect that is the null, designs of two families."""
     require_designs([borrowing, without], arms=2)
+    null = boundary(borrowing) if null is None else null
     wrong = [] if 0 < alpha < 1 else [f"alpha is {alpha}; write a number between 0 and 1, such as 0.025"]
     wrong += [] if effect != null else [f"effect is {effect}, the null; write another to have a power"]
     wrong += [] if within[0] < within[1] else [f"drift range {within}: write the lower end first"]

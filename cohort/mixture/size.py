@@ -1,10 +1,12 @@
 """What a prior is worth in subjects, or in time at risk: its effective sample size.
 
 The unit is one subject (beta; normal with unit standard deviation sigma) or one unit of exposure (gamma). Of one
-component all methods of it give the conjugate size: a + b, sigma^2 / sd^2, or the rate.
+component all methods give the conjugate size: a + b, sigma^2 / sd^2, or the rate; but the uniform beta is worth 0 by
+'elir', as has been published of a prior made robust with all weight on it.
 
     'elir'    expected local information ratio, E[i(prior) / i_F] over the prior [1]; the default, since it is
-              predictively consistent: after n subjects it is n more, on average
+              predictively consistent: after n subjects it is n more, on average; not so where a component's a, b
+              or shape is 1, whose density is not 0 at a bound
     'moment'  the size of the one component with the mixture's mean and SD
     'morita'  the sample after which a vague prior is expected to be as curved at the mode as this prior is [2]
 
@@ -37,8 +39,9 @@ def ess(m: ScalarMixture, method: Method = "elir", sigma: float | None = None) -
     """Effective sample size of a prior; components of weight 0 count for nothing.
 
     sigma: standard deviation of one subject, of a normal mixture only. Warns (RuntimeWarning) where 'elir' is
-    negative: the components lie so far apart that the prior is, on average, convex. By 'elir' a uniform beta prior
-    and an exponential gamma prior are worth 0, having no curvature.
+    negative: the components lie so far apart that the prior is, on average, convex; and where a mixture has a component
+    with an a, b or shape of 1, of which 'elir' is not reliable: the warning gives the size by 'moment'.
+    One component has its conjugate size by any method, but a uniform beta 0 by 'elir'.
     Errors: MixtureError of an unknown method, a sigma missing, not positive or not wanted, and by 'elir' of a mixture
     with a component of a, b or shape below 1, of which the integral is minus infinity; and by 'morita' of a prior
     whose density is largest at a bound."""
@@ -55,13 +58,20 @@ def ess(m: ScalarMixture, method: Method = "elir", sigma: float | None = None) -
     held = m.weight > 0
     m = _made(m, m.weight[held], *(p[held] for p in m.parameters))
     unit = 1.0 if sigma is None else float(sigma)
-    if m.components == 1 and (method != "elir" or not _flat(m)):
-        return float(_conjugate(m, unit))
+    if m.components == 1:
+        return 0.0 if method == "elir" and _uniform(m) else float(_conjugate(m, unit))
     if method == "moment":
         return float(_moment(m, unit))
     if method == "morita":
         return float(_morita(m, unit))
     found = _elir(m, unit)
+    if _open(m):
+        warnings.warn(
+            f"a component has an a, b or shape of 1: 'elir', {found:.3g}, is not reliable, for the density is not 0 at "
+            f"a bound; by 'moment' the size is {_moment(m, unit):.3g}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if found < 0:
         warnings.warn(
             f"the effective sample size is {found:.3g}, negative by 'elir': components lie far apart; see 'moment' too",
@@ -76,11 +86,16 @@ def _made(like: Any, weight: Any, *parameters: np.ndarray) -> Any:
     return type(like)(weight, *parameters)
 
 
-def _flat(m: Any) -> bool:
-    """Whether the one component has no curvature at a bound, so that its conjugate size is not its ELIR."""
+def _uniform(m: Any) -> bool:
+    """Whether the one component is Beta(1, 1)."""
+    return isinstance(m, BetaMixture) and bool(m.a[0] == 1 and m.b[0] == 1)
+
+
+def _open(m: Any) -> bool:
+    """Whether a component's density is neither 0 nor infinite at a bound."""
     if isinstance(m, BetaMixture):
-        return bool(min(m.a[0], m.b[0]) == 1)
-    return isinstance(m, GammaMixture) and bool(m.shape[0] == 1)
+        return bool(np.any(m.a == 1) or np.any(m.b == 1))
+    return isinstance(m, GammaMixture) and bool(np.any(m.shape == 1))
 
 
 def _conjugate(m: Any, sigma: float) -> float:

@@ -108,6 +108,29 @@ def test_double_programmed_assurance_averages_the_rate():
     assert assurance(crohn("MAP", CROHN), belief, CROHN) == pytest.approx(mean, abs=4 * mcse)
 
 
+def test_the_error_over_chains_is_that_of_independent_draws_fewer_by_the_effective_size():
+    design = BINARY["MAP 24:6"]
+    t, c = BetaMixture([1], [12], [12]).sample(2000, 1), AS.sample(2000, 2)
+    mean, mcse = over_draws(design, t, c)
+    chains = [x.reshape(4, 500) for x in (t, c)]
+    assert over_draws(design, *chains) == pytest.approx((mean, mcse), rel=0.1)
+    held = [np.repeat(x, 10, axis=1) for x in chains]  # each draw ten times is no more information
+    assert over_draws(design, *held) == pytest.approx((mean, mcse), rel=0.15)
+    flat = over_draws(design, *(x.ravel() for x in held))  # taken as independent
+    assert flat[1] == pytest.approx(mcse / math.sqrt(10), rel=0.01)
+    assert over_draws(SURVIVAL, np.full((4, 10), LOG75))[1] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_average_type_1_error_is_at_the_margin():
+    """Of controls above 1 - margin no treatment is at the margin: the average is over the others."""
+    uniform, margin = BetaMixture([1], [1], [1]), decision("P(treatment - control > 0.2) > 0.95")
+    design = Design("margin", margin, Arm(24, uniform), Arm(24, uniform))
+    want = integrate.quad(lambda x: exact.rate(design, np.array([x + 0.2]), np.array([x]))[0], 0, 0.8)[0] / 0.8
+    assert average_type_1(design, uniform) == pytest.approx(want, rel=1e-6)
+    assert average_type_1(design, uniform, 0.2) == average_type_1(design, uniform)
+    assert average_type_1(design, AS, 0.0) < average_type_1(design, AS)
+
+
 def test_a_parameter_that_is_known_is_the_rate():
     for design, t, c in ((BINARY["MAP 24:6"], 0.5, 0.3), (FEWER, 1.2, 2.0), (crohn("MAP", CROHN), -110.0, -50.0)):
         rate = exact.rate(design, np.array([t]), np.array([c]))[0]
@@ -130,6 +153,12 @@ def test_double_programmed_average_type_1_error():
         lambda: assurance(BINARY["MAP 24:6"], CROHN, AS),
         lambda: assurance(BINARY["MAP 24:6"], AS),
         lambda: assurance(FEWER, GammaMixture([1], [0.1], [0.0001]), RATES),
+        lambda: over_draws(BINARY["MAP 24:6"], np.full(1, 0.5), np.full(1, 0.5)),
+        lambda: over_draws(BINARY["MAP 24:6"], np.full((4, 3), 0.5), np.full((4, 3), 0.5)),
+        lambda: over_draws(BINARY["MAP 24:6"], np.full((4, 5), 0.5), np.full(20, 0.5)),
+        lambda: over_draws(BINARY["MAP 24:6"], np.full((2, 4, 5), 0.5), np.full((2, 4, 5), 0.5)),
+        lambda: average_type_1(SURVIVAL, VAGUE),
+        lambda: average_type_1(BINARY["MAP 24:6"], AS, 1.5),
         lambda: two_arm_normal(1, -1, 1, 0),
         lambda: two_arm_normal(1, 1, 0, 0),
         lambda: hazard_ratio_design("h", events=0, prior=VAGUE),

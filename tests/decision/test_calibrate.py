@@ -7,7 +7,7 @@ from decision_designs import BINARY, CROHN_ROBUST, LANCET, UNIFORM, VAGUE, crohn
 from cohort.decision import DecisionError, exact
 from cohort.decision.calibrate import calibrate, table, widest
 from cohort.decision.criteria import decision
-from cohort.decision.design import Arm, Design
+from cohort.decision.design import Arm, Design, boundary
 from cohort.mixture import NormalMixture
 
 EFFECT = decision("P(treatment - control < 0) > 0.975")
@@ -58,6 +58,62 @@ def test_a_cut_that_does_not_exist_is_not_told():
     assert found[1].cut is not None
     assert (found[2].cut, found[2].type_1) == (None, None)
     assert table(found)["cut"][2] is None
+
+
+FLAT = NormalMixture([1], [0], [100])
+BORROWED = NormalMixture([0.8, 0.2], [0, 0], [0.1, 1])
+
+
+def normal_design(text: str, one: bool = False) -> Design:
+    return Design("d", decision(text), Arm(100, FLAT), None if one else Arm(50, BORROWED), sigma=1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "null"),
+    [
+        ("P(treatment - control > 0.5) > 0.975", 0.5),
+        ("P(control - treatment < -0.5) > 0.975", 0.5),
+        ("P(control - treatment > 0.5) > 0.975", -0.5),
+        ("P(treatment - control < -0.5) > 0.975", -0.5),
+    ],
+)
+def test_the_type_1_error_is_taken_at_the_margin_of_the_criterion(text: str, null: float):
+    design = normal_design(text)
+    assert boundary(design) == null
+    options = {"centre": 0.0, "within": (-0.3, 0.3)}
+    as_is, agreed, _ = calibrate(design, **options)
+    assert calibrate(design, **options, null=null)[:2] == [as_is, agreed]
+    assert agreed.cut is not None
+    assert agreed.cut > 0.975
+    control = np.linspace(-0.3, 0.3, 61)
+    assert exact.rate(design.with_cut(agreed.cut), control + null, control).max() <= 0.025 + 1e-6
+    wrongly = calibrate(design, **options, null=0.0)[1]  # no effect is far within the null hypothesis
+    assert wrongly.cut is not None
+    assert exact.rate(design.with_cut(wrongly.cut), control + null, control).max() > 0.25
+
+
+def test_the_null_is_that_of_the_criterion_that_is_calibrated():
+    design = normal_design("P(treatment - control > 0) > 0.975 and P(treatment - control > 0.5) > 0.6")
+    assert (boundary(design), boundary(design, 1)) == (0, 0.5)
+    options = {"centre": 0.0, "within": (-0.3, 0.3), "which": 1}
+    assert calibrate(design, **options)[1] == calibrate(design, **options, null=0.5)[1]
+
+
+def test_the_null_of_one_arm_and_of_ratios():
+    assert boundary(normal_design("P(treatment > 0.3) > 0.9", one=True)) == 0.3
+    ratio = Design("r", decision("P(treatment / control > 1) > 0.9"), Arm(24, UNIFORM), Arm(6, LANCET))
+    assert boundary(ratio) == 0
+    for text in ("P(treatment / control > 1.5) > 0.9", "P(treatment > 0.3) > 0.9"):
+        with pytest.raises(DecisionError, match="give null"):
+            boundary(Design("r", decision(text), Arm(24, UNIFORM), Arm(6, LANCET)))
+
+
+def test_a_margin_of_probabilities_is_calibrated_over_every_control_that_allows_it():
+    margin = decision("P(treatment - control > 0.1) > 0.95")
+    design = Design("margin", margin, Arm(24, UNIFORM), Arm(6, LANCET))
+    assert widest(design, 0.3) == pytest.approx((-0.3, 0.6))
+    found = calibrate(design, centre=0.3, within=(-0.1, 0.1), alpha=0.05)
+    assert [c.within for c in found[1:]] == [pytest.approx((-0.1, 0.1)), pytest.approx((-0.3, 0.6))]
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,44 @@ def test_certainty_in_few_draws_is_no_certainty():
     assert evaluate(decision("P(a > 0) > 0.99"), {"a": np.ones(10_000)}).met is True
 
 
+def slow_chains(rho: float, seed: int = 1) -> np.ndarray:
+    """Standard normal autoregressive chains, (4, 1000); of size about 4000 (1 - rho) / (1 + rho)."""
+    rng = np.random.default_rng(seed)
+    x = np.empty((4, 1000))
+    x[:, 0] = rng.standard_normal(4)
+    for i in range(1, 1000):
+        x[:, i] = rho * x[:, i - 1] + np.sqrt(1 - rho**2) * rng.standard_normal(4)
+    return x
+
+
+def test_an_event_of_all_draws_rests_on_the_effective_size_of_the_quantity():
+    wanted = decision("P(a - b > -50) > 0.9")
+    for rho in (0.0, 0.8):
+        x = slow_chains(rho)
+        found = evaluate(wanted, {"a": x, "b": np.zeros_like(x)}).findings[0]
+        assert found.probability == 1
+        assert found.ess == pytest.approx(4000 * (1 - rho) / (1 + rho), rel=0.25)
+        assert found.met is True
+    x = np.exp(slow_chains(0.8))
+    never = evaluate(decision("P(a / b < 1e-9) < 0.1"), {"a": x, "b": np.ones_like(x)}).findings[0]
+    assert never.ess == pytest.approx(4000 / 9, rel=0.25)
+
+
+def test_chains_that_hardly_move_settle_nothing():
+    for text in ("P(a > -50) > 0.5", "P(a > 50) > 0.5", "P(a > -50) < 0.5"):
+        stuck = evaluate(decision(text), {"a": slow_chains(0.999)})
+        assert stuck.findings[0].ess < 100
+        assert stuck.conclusion == MORE_DRAWS
+
+
+def test_a_hundred_effective_draws_are_the_least():
+    wanted, draws = decision("P(a > 0) > 0.5"), {"a": np.ones(4000)}
+    assert evaluate(wanted, draws, ess={"a": 99}).met is None
+    assert evaluate(wanted, draws, ess={"a": 100}).met is True
+    assert evaluate(wanted, {"a": np.ones(99)}).met is None
+    assert evaluate_exactly(wanted, {"a": BetaMixture([1], [5], [5])}).met is True
+
+
 def test_benefit_and_risk_stand_side_by_side():
     joined = decision("P(effect > 0) > 0.9").with_safety(decision("P(harm > 0.1) < 0.2"))
     assert isinstance(joined, Decision)

@@ -113,6 +113,25 @@ def test_the_sweet_spot_is_around_no_drift():
     assert gain[0][1] < gain[1][1] or exact.rate(robust, np.array([outside]), np.array([outside]))[0] > 0.075
 
 
+def test_the_null_is_the_margin_of_the_criterion():
+    margin = decision("P(treatment - control < -20) > 0.95")
+    none, robust = crohn("none", VAGUE, wanted=margin), crohn("robust", CROHN_ROBUST, wanted=margin)
+    found = drift.table([none, robust], centre=-50.0, drifts=(0.0, 20.0), worst_within=(-20, 20), level=None)
+    assert set(found["effect"]) == {-20.0}
+    assert set(found["kind"]) == {"type I"}
+    assert found.filter(design="none", drift=0.0)["rate"][0] == pytest.approx(0.05, abs=1e-3)
+    both = drift.table([robust, crohn("zero", VAGUE, wanted=EFFECT)], centre=-50.0, drifts=(0.0,), level=None)
+    assert set(both.filter(kind="type I").select("design", "effect").rows()) == {("robust", -20.0), ("zero", 0.0)}
+    assert drift.worst([robust], centre=-50.0, within=(-20, 20)) == drift.worst(
+        [robust], centre=-50.0, within=(-20, 20), null=-20.0
+    )
+    spot = sweet_spot(robust, none, centre=-50.0, within=(-20, 20), effect=-80.0, alpha=0.1)
+    at = np.array([-50.0])
+    assert spot.type_1[100] == pytest.approx(exact.rate(robust, at - 20, at)[0])
+    with pytest.raises(DecisionError, match="the null"):
+        sweet_spot(robust, none, centre=-50.0, within=(-20, 20), effect=-20.0, alpha=0.1)
+
+
 def test_ranges_of_a_parabola():
     x = np.linspace(-3, 3, 601)
     assert ranges(x, 1 - x**2) == (pytest.approx((-1, 1), abs=1e-3),)

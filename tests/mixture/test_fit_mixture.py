@@ -42,6 +42,7 @@ def test_the_fit_is_at_least_as_likely_as_the_truth(truth):
     assert found.log_likelihood == pytest.approx(found.mixture.logpdf(draws).sum(), rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:a component has an a, b or shape of 1")
 def test_a_fit_passes_the_test_of_a_prior_in_conflict():
     found = fit(even(MAP), "beta", 2, seed=1).mixture.robust(0.2, BetaMixture([1], [1], [1]))
     truth = MAP.robust(0.2, BetaMixture([1], [1], [1]))

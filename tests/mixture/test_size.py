@@ -1,5 +1,7 @@
 """Effective sample sizes against RBesT's and against conjugate priors, whose size is known."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import integrate
@@ -7,6 +9,7 @@ from scipy import integrate
 from cohort.mixture import BetaMixture, GammaMixture, MixtureError, NormalMixture
 from cohort.mixture.size import ess
 
+at_a_bound = pytest.mark.filterwarnings("ignore:a component has an a, b or shape of 1")
 UNIFORM = BetaMixture([1], [1], [1])
 MAP = BetaMixture([0.6167463, 0.3832537], [19.1916387, 3.5278745], [57.7779318, 9.3735980])
 CROHN = NormalMixture(
@@ -27,6 +30,7 @@ PUBLISHED = [
 ]
 
 
+@at_a_bound
 @pytest.mark.parametrize(("m", "sigma", "elir", "moment", "morita"), PUBLISHED)
 def test_independent_sizes_are_those_of_rbest(m, sigma, elir, moment, morita):
     assert ess(m, "elir", sigma) == pytest.approx(elir, rel=1e-6)
@@ -35,6 +39,7 @@ def test_independent_sizes_are_those_of_rbest(m, sigma, elir, moment, morita):
     assert ess(m, "morita", sigma) == pytest.approx(morita, rel=3e-4 if m.family == "gamma" else 1e-5)
 
 
+@at_a_bound
 @pytest.mark.parametrize(
     ("weight", "elir"),
     [(0.1, 30.818528), (0.2, 25.730952), (0.5, 12.69737), (0.8, 3.0374859), (0.9, 0.98070062), (1, 0)],
@@ -81,6 +86,7 @@ def test_double_programmed_elir_of_gammas_is_the_integral_of_the_squared_slope()
     assert ess(RATE) == pytest.approx(integrate.quad(slope, 1e-9, 60, limit=400, epsabs=1e-11)[0], rel=1e-8)
 
 
+@at_a_bound
 @pytest.mark.filterwarnings("ignore:the effective sample size")  # that of a posterior in conflict may be negative
 @pytest.mark.parametrize("m", [MAP, MAP.robust(0.2, UNIFORM), BetaMixture([0.2, 0.8], [1, 10], [1, 2])])
 def test_elir_is_predictively_consistent(m):
@@ -89,15 +95,35 @@ def test_elir_is_predictively_consistent(m):
     assert sum(after) - n == pytest.approx(ess(m), abs=0.75)
 
 
+@at_a_bound
 def test_a_negative_size_is_told():
     with pytest.warns(RuntimeWarning, match="negative by 'elir'"):
         found = ess(GammaMixture([0.5, 0.5], [1, 1], [1, 100]))
     assert found < -1
 
 
-def test_priors_without_curvature_are_worth_nothing():
+def test_independent_a_uniform_is_worth_nothing():
     assert ess(UNIFORM) == 0
-    assert ess(GammaMixture([1], [1], [3])) == 0
+    assert ess(UNIFORM, "moment") == 2
+
+
+@pytest.mark.parametrize("method", ["elir", "moment", "morita"])
+def test_one_component_with_a_density_at_a_bound_is_worth_its_conjugate_size(method):
+    assert ess(BetaMixture([1], [1], [9]), method) == 10
+    assert ess(BetaMixture([1], [9], [1]), method) == 10
+    assert ess(GammaMixture([1], [1], [3]), method) == 3
+
+
+def test_a_mixture_with_a_density_at_a_bound_is_warned_of_with_its_size_by_moments():
+    for m in (MAP.robust(0.2, UNIFORM), GammaMixture([0.3, 0.7], [1, 50], [4, 10])):
+        with pytest.warns(RuntimeWarning, match=f"not reliable.*'moment' the size is {ess(m, 'moment'):.3g}"):
+            ess(m)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ess(MAP)
+        ess(CROHN, sigma=88)
+        ess(BetaMixture([1, 0], [5, 1], [15, 1]))  # of weight 0
+        ess(MAP.robust(0.2, UNIFORM), "moment")
 
 
 @pytest.mark.parametrize(
