@@ -19,6 +19,7 @@ import numpy as np
 from scipy.stats import norm
 
 from cohort.analysis import AnalysisError
+from cohort.analysis.binary import refuse
 from cohort.analysis.piecewise import Statistics
 from cohort.analysis.survival import Curve, Survival, require_exact, table
 from cohort.inference.diagnosis import values
@@ -75,31 +76,28 @@ def aalen_johansen(data: Survival, cause: str, arm: str, *, level: float = 0.95)
 
 
 def incidence(
-    trees: Mapping[str, "xr.DataTree"], statistics: Statistics, times: Any
+    trees: Mapping[str, "xr.DataTree"], statistics: Mapping[str, Statistics], times: Any, *, composite: Statistics
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Posterior cumulative incidence of each cause, and survival free of all, (chains, draws, arms, k) each.
 
-    trees: a piecewise exponential fitted to each cause with the same cuts; as the likelihood is a product over causes,
-    their posteriors are independent, and draws may be put side by side. statistics: those of any of the causes. Errors:
-    AnalysisError with covariates, with unequal draws, or beyond the follow-up."""
+    trees: a piecewise exponential fitted to each cause; statistics: what each was fitted to; composite: those of any
+    cause, with the same cuts. As the likelihood is a product over causes, so is the posterior, and draws may be put
+    side by side if the fits had different seeds: with one seed they may share random numbers, and their draws be
+    correlated. Errors: AnalysisError, which lists all that is wrong: covariates, other cuts, arms or follow-up, causes
+    whose events do not add up to the composite's, unequal draws, or times beyond the follow-up."""
     t = np.atleast_1d(np.asarray(times, float))
-    if statistics.covariates:
-        raise AnalysisError("covariates: cumulative incidence is of fits without them; fit each arm's causes alone")
-    if len(trees) < 2:
-        raise AnalysisError("trees: one cause only; give a fit for each, or use survival")
-    if not np.all((t >= 0) & (t <= statistics.horizon)):
-        raise AnalysisError(f"times: write times from 0 to {statistics.horizon:.4g} {statistics.unit}")
+    refuse(_apart(trees, statistics, composite, t))
     hazards = {}
     for cause, tree in trees.items():
         log_hazard = values(tree, "log_hazard")[..., None, :]
-        if len(statistics.arms) > 1:
+        if len(composite.arms) > 1:
             log_hr = values(tree, "log_hr")
             zero = np.zeros_like(log_hr[..., :1])
             log_hazard = log_hazard + np.concatenate([zero, log_hr], axis=-1)[..., None]
         hazards[cause] = np.exp(log_hazard)  # (chains, draws, arms, J)
-    if len({h.shape for h in hazards.values()}) > 1:
+    if len({h.shape for h in hazards.values()}) > 1 or next(iter(hazards.values())).shape[-1] != composite.intervals:
         raise AnalysisError("trees: fits differ in chains, draws, arms or intervals; fit all causes alike")
-    edges = np.concatenate([[0.0], statistics.cuts, [np.inf]])
+    edges = np.concatenate([[0.0], composite.cuts, [np.inf]])
     spent = np.clip(t - edges[:-1, None], 0, np.diff(edges)[:, None])  # (J, k)
     whole = np.where(np.isfinite(np.diff(edges)), np.diff(edges), 0.0)
     total = np.sum(list(hazards.values()), axis=0)
@@ -107,3 +105,46 @@ def incidence(
     lost = at_start[..., None] * -np.expm1(-total[..., None] * spent)  # (chains, draws, arms, J, k)
     found = {c: np.einsum("...j,...jk->...k", h / total, lost) for c, h in hazards.items()}
     return found, np.exp(-total @ spent)
+
+
+def _apart(
+    trees: Mapping[str, "xr.DataTree"], statistics: Mapping[str, Statistics], composite: Statistics, t: np.ndarray
+) -> list[str]:
+    """Why the fits are not of the causes of one composite."""
+    wrong = [] if len(trees) > 1 else ["trees: one cause only; give a fit for each, or use survival"]
+    if set(trees) != set(statistics):
+        wrong.append(f"statistics: of {sorted(statistics)}; write those of each fit, {sorted(trees)}")
+    if composite.covariates or any(s.covariates for s in statistics.values()):
+        wrong.append("covariates: cumulative incidence is of fits without them; fit each arm's causes alone")
+    if not np.all((t >= 0) & (t <= composite.horizon)):
+        wrong.append(f"times: write times from 0 to {composite.horizon:.4g} {composite.unit}")
+    events, exposure = composite.table()
+    alike = True
+    for cause, s in statistics.items():
+        if not np.array_equal(s.cuts, composite.cuts):
+            wrong.append(f"{cause}: cuts {s.cuts.tolist()}; fit it with those of the composite, "
+                         f"{composite.cuts.tolist()}")  # fmt: skip
+        elif (s.arms, s.unit) != (composite.arms, composite.unit):
+            wrong.append(f"{cause}: arms {list(s.arms)} in {s.unit}; write {list(composite.arms)} in {composite.unit}")
+        elif not np.allclose(s.table()[1], exposure):
+            wrong.append(f"{cause}: its follow-up is not the composite's; censor at the other causes")
+        else:
+            continue
+        alike = False
+    if alike and statistics:
+        total = np.sum([s.table()[0] for s in statistics.values()], axis=0)
+        if not np.array_equal(total, events):
+            wrong.append(f"statistics: the causes have {total.sum()} events and the composite {events.sum()}, or they "
+                         "differ by arm or interval; give every cause once, and no other")  # fmt: skip
+    for cause, tree in trees.items():
+        seen = _fitted(tree)
+        if cause in statistics and seen is not None and not np.array_equal(seen, statistics[cause].events):
+            wrong.append(f"{cause}: the fit saw other events than its statistics; give those it was fitted to")
+    return wrong
+
+
+def _fitted(tree: "xr.DataTree") -> np.ndarray | None:
+    """The events that a fit saw, if it keeps them."""
+    if "observed_data" not in tree.children or "events" not in tree["observed_data"]:
+        return None
+    return np.asarray(tree["observed_data"]["events"].values)

@@ -20,6 +20,7 @@ References
     Rubin's variance keeps the information lost to missing values, and exceeds the repeated-sampling variance.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
@@ -29,6 +30,7 @@ import numpy as np
 from cohort.analysis import AnalysisError
 from cohort.analysis.binary import refuse
 from cohort.analysis.longitudinal import Longitudinal, covariances, means, without
+from cohort.analysis.survival import unlabelled
 from cohort.inference.diagnosis import values
 
 if TYPE_CHECKING:
@@ -37,12 +39,13 @@ if TYPE_CHECKING:
 Strategy = Literal["hypothetical", "jump to reference", "copy reference", "copy increments in reference"]
 Method = Literal["ancova", "mean difference"]
 DRAWS = 250  # of each chain
+DEATH = re.compile("death|dead|died|deceased|mortality|(?<!non)(?<!non[- ])fatal")
 
 
 @dataclass(frozen=True)
 class Events:
     """Intercurrent events. visit: (subjects,) the place of the first visit after it, the number of visits where there
-    is none; kind: (subjects,) what happened, '' where nothing did."""
+    is none; kind: (subjects,) what happened, '' where nothing did. A kind that names a death is never imputed."""
 
     visit: np.ndarray
     kind: np.ndarray
@@ -51,12 +54,12 @@ class Events:
         """Which visits come after the event: (subjects, visits). Errors: AnalysisError of events that do not fit."""
         n, visits = data.y.shape
         visit, kind = np.asarray(self.visit), np.asarray(self.kind).astype(str)
-        wrong = []
+        wrong = unlabelled("events.kind", self.kind, "write what happened, and '' where nothing did", empty=True)
         if visit.shape != (n,) or kind.shape != (n,):
             wrong.append(f"events: visits {visit.shape}, kinds {kind.shape}; write one of each for {n} subjects")
         elif visit.dtype.kind not in "iu" or visit.min() < 0 or visit.max() > visits:
             wrong.append(f"events.visit: write whole numbers from 0 to {visits}, which stands for no event")
-        elif (odd := np.flatnonzero((visit < visits) != (kind != ""))).size:
+        elif not wrong and (odd := np.flatnonzero((visit < visits) != (kind != ""))).size:
             wrong.append(f"events: {odd.size} subjects have a visit or a kind alone, the first in row {odd[0] + 1}")
         refuse(wrong)
         return np.arange(visits) >= visit[:, None]
@@ -83,7 +86,7 @@ def _strategies(events: Events, strategy: Strategy | Mapping[str, Strategy]) -> 
     kinds, wrong = np.asarray(events.kind).astype(str), []
     named = {k: strategy for k in sorted(set(kinds) - {""})} if isinstance(strategy, str) else dict(strategy)
     for kind in sorted(set(kinds) - {""}):
-        if kind.lower() in ("death", "dead", "died", "fatal"):
+        if DEATH.search(kind.casefold()):
             wrong.append(
                 f"event '{kind}': {np.sum(kinds == kind)} subjects; after death there is no outcome to impute, and no "
                 "such estimand; write a composite or a while-alive estimand"
@@ -288,11 +291,11 @@ class Effect:
 
     @property
     def mcse(self) -> float:
-        """The Monte Carlo standard error of the mean."""
+        """The Monte Carlo standard error of the mean; NaN with fewer than four draws of each chain."""
         return error(self.estimate)
 
     def above(self, value: float = 0.0) -> tuple[float, float]:
-        """P(effect > value), and its Monte Carlo standard error."""
+        """P(effect > value), and its Monte Carlo standard error, NaN with fewer than four draws of each chain."""
         each = self._above(value)
         return float(each.mean()), error(each)
 
@@ -331,11 +334,14 @@ class Effect:
 
 
 def error(draws: np.ndarray) -> float:
-    """The Monte Carlo standard error of the mean of (chains, draws), 0 where they do not vary."""
+    """The Monte Carlo standard error of the mean of (chains, draws): 0 where they do not vary, NaN with fewer than
+    four draws of each chain, which do not tell it."""
     from arviz_stats import mcse
 
+    if draws.shape[1] < 4:
+        return float("nan")
     scale = float(np.abs(draws).max())
-    return float(mcse(draws)) if draws.shape[1] >= 4 and np.ptp(draws) > 1e-12 * max(scale, 1e-300) else 0.0
+    return float(mcse(draws)) if np.ptp(draws) > 1e-12 * max(scale, 1e-300) else 0.0
 
 
 def regressors(data: Longitudinal, at: int, method: Method) -> np.ndarray:

@@ -27,6 +27,7 @@ import numpy as np
 from cohort.analysis import AnalysisError
 from cohort.analysis.binary import Subjects, improper, refuse, unusable
 from cohort.analysis.covariance import Covariance, lower, matrices, numpyro_factor, pymc_matrix, sites
+from cohort.analysis.restricted import probability
 from cohort.inference.diagnosis import require, values
 from cohort.inference.sampling import Engine, Sampling, numpyro_nuts, pymc_nuts
 from cohort.inference.sbc import Case
@@ -467,7 +468,8 @@ def adjusted(tree: "xr.DataTree", data: Longitudinal) -> np.ndarray:
 
 def table(tree: "xr.DataTree", data: Longitudinal, level: float = 0.95) -> "pl.DataFrame":
     """One row per treated arm and visit: mean, SD, equal-tailed interval at `level` and P(contrast < 0), with the Monte
-    Carlo standard errors of the mean and of the probability."""
+    Carlo standard errors of the mean and of the probability; where all draws are on one side, one draw's share stands
+    for the latter."""
     import polars as pl
     from arviz_stats import mcse
 
@@ -476,7 +478,7 @@ def table(tree: "xr.DataTree", data: Longitudinal, level: float = 0.95) -> "pl.D
         for visit in data.visits:
             draws = contrast(tree, data, arm, visit)
             low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-            below = (draws < 0).astype(float)
+            below, below_mcse = probability(draws < 0)
             rows.append(
                 {
                     "arm": arm,
@@ -487,8 +489,8 @@ def table(tree: "xr.DataTree", data: Longitudinal, level: float = 0.95) -> "pl.D
                     "high": high,
                     "level": level,
                     "mcse": float(mcse(draws)),
-                    "below": below.mean(),
-                    "below_mcse": float(mcse(below)) if 0 < below.mean() < 1 else 0.0,
+                    "below": below,
+                    "below_mcse": below_mcse,
                 }
             )
     return pl.DataFrame(rows)

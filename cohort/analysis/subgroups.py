@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cohort.analysis.binary import improper, refuse, unusable
+from cohort.analysis.survival import unlabelled
 from cohort.inference.diagnosis import flat, require, values
 from cohort.inference.sampling import Engine, Sampling, numpyro_nuts, pymc_nuts
 from cohort.inference.sbc import Case
@@ -51,9 +52,11 @@ class Estimates:
 
 def differences(y: np.ndarray, arm: np.ndarray, group: np.ndarray, *, control: str, treated: str) -> Estimates:
     """Mean difference and standard error (of unequal variances) in each subgroup. y, arm, group: (n,). Errors:
-    AnalysisError of an arm with fewer than two subjects, or no variance, in a subgroup, of missing values."""
+    AnalysisError of an arm with fewer than two subjects, or no variance, in a subgroup, of missing values or labels."""
+    wrong = unlabelled("arm", arm, f"write {control} or {treated}")
+    wrong += unlabelled("group", group, "write the subgroup of every subject, or leave the subject out")
     y, arm, group = np.asarray(y), np.asarray(arm).astype(str), np.asarray(group).astype(str)
-    wrong = unusable("y", y, arm.size)
+    wrong += unusable("y", y, arm.size)
     if group.shape != arm.shape:
         wrong.append(f"group: shape {group.shape}; write one subgroup for each of {arm.size} subjects")
     refuse(wrong)

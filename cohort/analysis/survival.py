@@ -83,6 +83,7 @@ def survival(
     t = _numbers("time", time, wrong)
     n = len(t)
     e = _numbers("event", event, wrong)
+    wrong += unlabelled("arm", arm, "write the arm of every subject")
     names = np.asarray(arm).astype(str)
     wrong += [f"{k}: {len(v)} values for {n} times" for k, v in (("event", e), ("arm", names)) if len(v) != n]
     if n == 0:
@@ -137,6 +138,23 @@ def _rows(name: str, bad: np.ndarray, found: np.ndarray, instead: str, wrong: li
         wrong.append(f"{name}: {int(bad.sum())} not usable ({first}); {instead}")
 
 
+def missing(labels: Any) -> np.ndarray:
+    """Which labels (n,) are None, NaN, NA or blank, as bool (n,). The text 'nan' counts as NaN, since that is what
+    NumPy makes of one in an array of text."""
+    return np.array([v is None or str(v).strip().casefold() in ("", "nan", "nat", "<na>") for v in labels], bool)
+
+
+def unlabelled(name: str, labels: Any, instead: str, *, empty: bool = False) -> list[str]:
+    """What is wrong with labels (n,) of which some are missing: as text these would silently be a group of their own.
+    empty: '' is allowed, and means none. Give the labels as they came, before NumPy makes text of them."""
+    bad = missing(labels)
+    if empty:
+        bad &= np.array([not (isinstance(v, str) and v == "") for v in labels], bool)
+    if not bad.any():
+        return []
+    return [f"{name}: {int(bad.sum())} missing (None, NaN or blank), the first in row {bad.argmax() + 1}; {instead}"]
+
+
 def _arms(names: np.ndarray, control: str, wanted: Sequence[str] | None, wrong: list[str]) -> tuple[str, ...]:
     seen = sorted(set(names.tolist()))
     levels = tuple(seen if wanted is None else wanted)
@@ -156,7 +174,7 @@ def _covariates(given: Mapping[str, Any], n: int, wrong: list[str]) -> tuple[np.
         if array.shape != (n,):
             wrong.append(f"covariates.{name}: {array.size} values for {n} times")
         elif array.dtype.kind in "UOS" and not all(isinstance(v, int | float) for v in array):
-            if empty := [i + 1 for i, v in enumerate(array) if v is None or v != v or v == ""]:
+            if empty := (np.flatnonzero(missing(column)) + 1).tolist():
                 wrong.append(f"covariates.{name}: missing in rows {empty[:3]}; leave them out or write a level")
                 continue
             levels = sorted({str(v) for v in array})
@@ -176,11 +194,12 @@ def _causes(
 ) -> tuple[tuple[str, ...], np.ndarray | None]:
     if cause is None:
         return (), None
-    text = np.array(["" if c is None else str(c) for c in cause])
+    none = missing(cause)
+    text = np.array(["" if no else str(c) for c, no in zip(cause, none, strict=True)])
     if len(text) != len(event):
         wrong.append(f"cause: {len(text)} values for {len(event)} times")
         return (), None
-    odd = (text != "") != (event == 1)
+    odd = none == (event == 1)
     if odd.any():
         rows = (np.flatnonzero(odd)[:3] + 1).tolist()
         wrong.append(f"cause: {int(odd.sum())} do not go with the event, first in rows {rows}; write a cause for each "

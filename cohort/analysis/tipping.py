@@ -54,9 +54,9 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class Curve:
-    """Deltas (k,) of the conclusion's arm; for each the probability of benefit, its Monte Carlo standard error, the
-    mean effect and its equal-tailed interval at `level`. tipping: the delta at which the conclusion falls, with its
-    Monte Carlo standard error; None where it does not, and `reason` says why."""
+    """Deltas (k,) of the conclusion's arm, 0 among them; for each the probability of benefit, its Monte Carlo
+    standard error, the mean effect and its equal-tailed interval at `level`. tipping: the delta at which the conclusion
+    falls, with its Monte Carlo standard error; None where it does not, and `reason` says why."""
 
     delta: np.ndarray
     probability: np.ndarray
@@ -72,8 +72,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class Surface:
-    """Probability of benefit and its Monte Carlo standard error, (deltas, control deltas); tipping: (control deltas,),
-    the delta of the arm at which the conclusion falls, NaN where it does not within the grid."""
+    """Probability of benefit and its Monte Carlo standard error, (deltas, control deltas), 0 among the deltas of the
+    arm; tipping: (control deltas,), the delta of the arm nearest to 0 at which the conclusion falls. Whatever the side
+    of benefit, -inf means that it never holds on the grid, and inf that it always does."""
 
     delta: np.ndarray
     control_delta: np.ndarray
@@ -108,21 +109,26 @@ def _shifted(completed: Completed, arm: str, visit: str | None, method: Method, 
     return _Shifted(completed.y[..., at], regressors(data, at, method), 1 + data.subjects.at(arm), moved)
 
 
-def _grid(name: str, deltas: Sequence[float] | np.ndarray) -> np.ndarray:
+def _grid(name: str, deltas: Sequence[float] | np.ndarray, *, none: bool = False) -> np.ndarray:
+    """The deltas, with 0 put among them if `none`: else a conclusion that falls between 0 and the first is missed."""
     found = np.asarray(deltas, float)
     if found.ndim != 1 or len(found) < 2 or not np.isfinite(found).all() or not np.all(np.diff(found) > 0):
         raise AnalysisError(f"{name}: write two or more finite numbers in rising order, in the outcome's unit")
+    if none:
+        found = np.where(np.abs(found) < 1e-9 * np.ptp(found), 0.0, found)  # a zero of linspace may be 1e-17
+        found = np.union1d(found, [0.0])
     return found
 
 
 def _root(shifted: _Shifted, conclusion: Conclusion, deltas: np.ndarray, found: np.ndarray, control: float) -> float:
-    """The delta nearest to none at which the probability crosses the threshold, within the grid; NaN if nowhere."""
+    """The delta nearest to none at which the probability crosses the threshold, within the grid; -inf if the
+    conclusion holds nowhere on it, inf if everywhere."""
     from scipy.optimize import brentq
 
     above = found >= conclusion.threshold
     crossed = np.flatnonzero(above[1:] != above[:-1])
     if not len(crossed):
-        return float("nan")
+        return float("inf" if above.all() else "-inf")
     k = crossed[np.argmin(np.abs(deltas[crossed] + deltas[crossed + 1]))]
 
     def over(delta: float) -> float:
@@ -143,11 +149,12 @@ def curve(
 ) -> Curve:
     """The conclusion along deltas of its arm, the control's imputed values as they are.
 
-    which: whether a delta moves only what was imputed after an event, or every imputed value. The tipping point is
-    found within the grid's step that brackets it; its Monte Carlo error is the probability's there over the slope.
-    Errors: AnalysisError of a grid, level or side that is none, and as `analyse`."""
+    deltas: rising; 0 is added where it is not among them. which: whether a delta moves only what was imputed after an
+    event, or every imputed value. The tipping point is found within the grid's step that brackets it; its Monte Carlo
+    error is the probability's there over the slope. Errors: AnalysisError of a grid, level or side that is none, and as
+    `analyse`."""
     shifted = _shifted(completed, conclusion.arm, visit, method, which)
-    deltas = _grid("deltas", deltas)
+    deltas = _grid("deltas", deltas, none=True)
     effects = [shifted.effect(d) for d in deltas]
     probability, mcse = np.array([conclusion.probability(e) for e in effects]).T
     low, high = np.array([e.interval(level) for e in effects]).T
@@ -159,7 +166,7 @@ def curve(
     if start < conclusion.threshold:
         return make(None, None, f"there is no conclusion to fall: P = {start:.4f} without delta")
     root = _root(shifted, conclusion, deltas, probability, 0.0)
-    if np.isnan(root):
+    if np.isinf(root):
         return make(None, None, f"the conclusion holds from {deltas[0]:g} to {deltas[-1]:g}; widen the deltas")
     step = 1e-4 * (deltas[-1] - deltas[0])
     slope = np.diff([conclusion.probability(shifted.effect(root + s))[0] for s in (-step, step)])[0] / (2 * step)
@@ -179,7 +186,7 @@ def surface(
 ) -> Surface:
     """The conclusion over deltas of its arm and of the control. Arguments and errors as `curve`."""
     shifted = _shifted(completed, conclusion.arm, visit, method, which)
-    deltas, others = _grid("deltas", deltas), _grid("control_deltas", control_deltas)
+    deltas, others = _grid("deltas", deltas, none=True), _grid("control_deltas", control_deltas)
     found = np.array([[conclusion.probability(shifted.effect(d, c)) for c in others] for d in deltas])
     tipping = [_root(shifted, conclusion, deltas, found[:, j, 0], c) for j, c in enumerate(others)]
     return Surface(deltas, others, found[..., 0], found[..., 1], np.array(tipping))

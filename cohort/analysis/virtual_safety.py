@@ -7,6 +7,9 @@ benefit and risk, draw by draw; and what can be said where no event was seen.
 with x the exposure metric (AUC, Cavg) or its log, and both hazards constant in time. A patient who drops out can have
 no event later, so the incidence is that of the cause [1], and is lower than 1 - exp(-hazard · duration).
 
+Monte Carlo standard errors of draws (chains, draws) rest on their effective sample size, as MCMC needs. A plain
+(draws,) is taken for independent draws: flattened chains state errors that are too small.
+
 References
 ----------
 [1] Putter, Fiocco and Geskus 2007, Statistics in Medicine 26:2389: competing risks, cause-specific hazards.
@@ -18,13 +21,14 @@ References
 import bisect
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import stats
 
 from cohort.analysis.binary import refuse
+from cohort.analysis.restricted import probability
 
 if TYPE_CHECKING:
     from cohort.mixture import BetaMixture, GammaMixture, NormalMixture
@@ -60,8 +64,9 @@ class Background:
 
 @dataclass(frozen=True)
 class Response:
-    """How exposure moves the log hazard. slope: (draws,), per unit of the metric, or of its log if scale is 'log';
-    reference: the exposure at which the hazard is the background's, 0 where that is placebo's (linear only)."""
+    """How exposure moves the log hazard. slope: (chains, draws) of MCMC, or (draws,) that are independent, per unit of
+    the metric, or of its log if scale is 'log'; reference: the exposure at which the hazard is the background's, 0
+    where that is placebo's (linear only)."""
 
     slope: Any
     reference: float = 0.0
@@ -69,8 +74,10 @@ class Response:
 
     def __post_init__(self) -> None:
         wrong, slope = [], np.asarray(self.slope, float)
-        if slope.ndim != 1 or not len(slope) or not np.isfinite(slope).all():
-            wrong.append(f"slope: shape {slope.shape}, or not finite; write one finite number per draw")
+        if slope.ndim not in (1, 2) or not slope.size or not np.isfinite(slope).all():
+            wrong.append(
+                f"slope: shape {slope.shape}, or not finite; write finite numbers, (draws,) or (chains, draws)"
+            )
         if self.scale not in ("linear", "log"):
             wrong.append(f"scale: '{self.scale}'; write linear or log")
         if not math.isfinite(self.reference) or self.reference < 0 or (self.scale == "log" and self.reference <= 0):
@@ -81,8 +88,9 @@ class Response:
 
 @dataclass(frozen=True)
 class Safety:
-    """One virtual arm, (draws,) each: `incidence`, the share of patients with the event by `duration` before they drop
-    out; `rate`, exposure-adjusted: events per patient-time at risk of a first one; `time`, at risk per patient."""
+    """One virtual arm, (draws,) or (chains, draws) each, as the slope: `incidence`, the share of patients with the
+    event by `duration` before they drop out; `rate`, exposure-adjusted: events per patient-time at risk of a first one;
+    `time`, at risk per patient."""
 
     incidence: np.ndarray
     rate: np.ndarray
@@ -96,14 +104,14 @@ def predict(
     exposures: Mapping[str, Any],
     *,
     duration: float,
-    dropout: Mapping[str, Any] | float = 0.0,
+    dropout: Mapping[str, Any] | np.ndarray | float = 0.0,
     seed: int,
 ) -> dict[str, Safety]:
-    """The safety of each arm. exposures: per arm (patients,), or (draws, patients) where each draw has its own;
-    dropout: the hazard in every arm, or per arm, one number or (draws,), 0 for none. A draw has one background and one
-    slope in all arms, so differences of arms are those of one truth. Errors: AnalysisError, listing all that is wrong,
-    also where slope times exposure is beyond what a hazard can be."""
-    n, wrong = len(response.slope), []
+    """The safety of each arm. exposures: per arm (patients,), or (draws, patients) where each draw has its own, chain
+    after chain; dropout: the hazard in every arm, or per arm, one number or one a draw, 0 for none. A draw has one
+    background and one slope in all arms, so differences of arms are those of one truth. Errors: AnalysisError, listing
+    all that is wrong, also where slope times exposure is beyond what a hazard can be."""
+    shape, n, wrong = response.slope.shape, response.slope.size, []
     leaving = dict(dropout) if isinstance(dropout, Mapping) else dict.fromkeys(exposures, dropout)
     if not 0 < duration < math.inf:
         wrong.append(f"duration: {duration}; write a positive, finite time")
@@ -121,12 +129,18 @@ def predict(
             wrong.append(f"dropout: nothing for '{arm}'; write its hazard, 0 for none")
             continue
         d = np.asarray(leaving[arm], float)
-        if d.shape not in ((), (n,)) or not np.isfinite(d).all() or (d < 0).any():
+        if d.shape not in ((), (n,), shape) or not np.isfinite(d).all() or (d < 0).any():
             wrong.append(f"dropout.{arm}: write a hazard of 0 or more, one number or one for each of {n} draws")
-        found[arm] = np.atleast_2d(x), np.broadcast_to(d, n) if d.shape in ((), (n,)) else d
+        found[arm] = np.atleast_2d(x), np.broadcast_to(d, n) if d.shape == () else d.ravel()
     refuse(wrong)
     rate = background.rates(n, seed)
-    return {arm: _arm(rate, response, x, d, duration) for arm, (x, d) in found.items()}
+    made = {arm: _arm(rate, response, x, d, duration) for arm, (x, d) in found.items()}
+    if len(shape) == 1:
+        return made
+    return {
+        arm: replace(s, **{k: getattr(s, k).reshape(shape) for k in ("incidence", "rate", "time")})
+        for arm, s in made.items()
+    }
 
 
 def _arm(rate: np.ndarray, response: Response, x: np.ndarray, dropout: np.ndarray, duration: float) -> Safety:
@@ -134,7 +148,7 @@ def _arm(rate: np.ndarray, response: Response, x: np.ndarray, dropout: np.ndarra
     log = response.scale == "log"
     moved = np.log(x / response.reference) if log else x - response.reference
     incidence, time = np.empty((2, len(rate)))
-    for i, slope in enumerate(response.slope):  # a draw at a time: (draws, patients) may not fit in memory
+    for i, slope in enumerate(response.slope.ravel()):  # a draw at a time: (draws, patients) may not fit in memory
         power = slope * moved[i if len(moved) > 1 else 0]
         if power.max() > STEEPEST:
             refuse([f"slope: {slope:g} per unit of exposure makes a hazard exp({power.max():.0f}) times; check units"])
@@ -148,7 +162,8 @@ def _arm(rate: np.ndarray, response: Response, x: np.ndarray, dropout: np.ndarra
 @dataclass(frozen=True)
 class Count:
     """Patients with the event among n. low, high: equal-tailed interval of the predictive distribution, at `level`;
-    none: P(no event at all); mcse, none_mcse: of the mean and of `none`, draws taken for independent."""
+    none: P(no event at all); mcse, none_mcse: of the mean and of `none`, from the effective sample size of (chains,
+    draws), or for independent draws (draws,)."""
 
     n: int
     mean: float
@@ -161,12 +176,13 @@ class Count:
 
 
 def count(safety: Safety, n: int, *, level: float = 0.95) -> Count:
-    """The count among n new patients of this arm: binomial at each draw's incidence, summed without simulation.
-    Errors: AnalysisError of n below 1, or a level outside 0-1."""
+    """The count among n new patients of this arm: binomial at each draw's incidence, summed without simulation. Monte
+    Carlo errors take (draws,) for independent, and (chains, draws) by their effective sample size. Errors:
+    AnalysisError of n below 1, or a level outside 0-1."""
     refuse(
         _levels(level) + ([] if n >= 1 and n == int(n) else [f"n: {n}; write a whole number of patients, 1 or more"])
     )
-    n, p = int(n), safety.incidence
+    n, p = int(n), np.asarray(safety.incidence)
 
     def at(q: float) -> int:
         return bisect.bisect_left(range(n), q, key=lambda k: float(stats.binom.cdf(k, n, p).mean()))
@@ -227,7 +243,8 @@ def _three(size: float, level: float) -> float:
 @dataclass(frozen=True)
 class Margin:
     """Whether treated less control stays below a margin. verdict: 'within' if P(difference < margin) is above the
-    threshold, 'not shown' if not, and 'more draws' where three MCSE reach the threshold. Interval: equal-tailed."""
+    threshold, 'not shown' if not, and 'more draws' where three MCSE reach the threshold, or there is none. Interval:
+    equal-tailed. MCSEs are from the effective sample size of (chains, draws), or for independent draws (draws,)."""
 
     quantity: Quantity
     margin: float
@@ -250,8 +267,9 @@ def within(
     threshold: float = 0.95,
     level: float = 0.95,
 ) -> Margin:
-    """P(treated - control < margin) of the exposure-adjusted rate or the incidence. Errors: AnalysisError of a margin
-    that is not positive, an unknown quantity, arms of other draws or durations, or levels outside 0-1."""
+    """P(treated - control < margin) of the exposure-adjusted rate or the incidence. Monte Carlo errors take (draws,)
+    for independent, and (chains, draws) by their effective sample size. Errors: AnalysisError of a margin that is not
+    positive, an unknown quantity, arms of other draws or durations, or levels outside 0-1."""
     wrong = _levels(level) + _levels(threshold, "threshold")
     if quantity not in ("rate", "incidence"):
         wrong.append(f"quantity: '{quantity}'; write rate or incidence")
@@ -263,15 +281,17 @@ def within(
     d = getattr(treated, quantity) - getattr(control, quantity)
     p = float(np.mean(d < margin))
     mcse = _share(d < margin)
-    verdict = "more draws" if abs(p - threshold) <= 3 * mcse else "within" if p > threshold else "not shown"
+    unsure = math.isnan(mcse) or abs(p - threshold) <= 3 * mcse
+    verdict = "more draws" if unsure else "within" if p > threshold else "not shown"
     low, high = np.quantile(d, ((1 - level) / 2, (1 + level) / 2))
     return Margin(quantity, margin, p, mcse, float(d.mean()), _mcse(d), float(low), float(high), level, verdict)
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """One line of a benefit-risk table. control, treated: (draws,) of the same posterior draws in every line; better:
-    which way is good; margin: how much better than control it has to be, or below 0 how much worse it may be."""
+    """One line of a benefit-risk table. control, treated: the same posterior draws in every line, (chains, draws) of
+    MCMC, or (draws,) that are independent; better: which way is good; margin: how much better than control it has to
+    be, or below 0 how much worse it may be."""
 
     name: str
     control: np.ndarray
@@ -285,7 +305,8 @@ class Criterion:
 class Table:
     """Benefit beside risk. rows: one per criterion, means, difference with its equal-tailed interval, and `met`, P(the
     margin is met), with MCSE; together: P(all are met), in the same draw; apart: what the product of the rows' would
-    be; correlation: (criteria, criteria) of the differences, each signed so that higher is better."""
+    be; correlation: (criteria, criteria) of the differences, each signed so that higher is better. MCSEs are from the
+    effective sample size of (chains, draws), or for independent draws (draws,)."""
 
     rows: tuple[dict[str, Any], ...]
     together: float
@@ -296,14 +317,17 @@ class Table:
 
 
 def benefit_risk(criteria: Sequence[Criterion], *, level: float = 0.95) -> Table:
-    """Efficacy and safety side by side, jointly. Errors: AnalysisError of fewer than two criteria, duplicate names,
-    draws that are not finite or not of one length, or no spread in a difference."""
+    """Efficacy and safety side by side, jointly. Monte Carlo errors take (draws,) for independent, and (chains, draws)
+    by their effective sample size. Errors: AnalysisError of fewer than two criteria, duplicate names, draws that are
+    not finite or not of one length, or no spread in a difference."""
     wrong = _levels(level) + ([] if len(criteria) > 1 else ["criteria: fewer than two; give benefit and risk"])
     names = [c.name for c in criteria]
     wrong += [f"criteria: '{k}' stands twice; name each once" for k in sorted(set(names)) if names.count(k) > 1]
     shapes = {np.shape(v) for c in criteria for v in (c.control, c.treated)}
-    if len(shapes) > 1 or any(len(s) != 1 or s[0] < 2 for s in shapes):
-        wrong.append(f"criteria: draws of shapes {sorted(shapes)}; give the same draws, (draws,), in every line")
+    if len(shapes) > 1 or any(len(s) not in (1, 2) or math.prod(s) < 2 for s in shapes):
+        wrong.append(
+            f"criteria: draws of shapes {sorted(shapes)}; give the same draws in each line, (draws,) or (chains, draws)"
+        )
     for c in criteria:
         if not (np.isfinite(c.control).all() and np.isfinite(c.treated).all()):
             wrong.append(f"{c.name}: draws that are not finite")
@@ -340,7 +364,7 @@ def benefit_risk(criteria: Sequence[Criterion], *, level: float = 0.95) -> Table
         )
     every = np.all(met, axis=0)
     apart = math.prod(r["met"] for r in rows)
-    return Table(tuple(rows), float(every.mean()), _share(every), apart, np.corrcoef(gains), level)
+    return Table(tuple(rows), float(every.mean()), _share(every), apart, np.corrcoef([g.ravel() for g in gains]), level)
 
 
 def _levels(level: float, name: str = "level") -> list[str]:
@@ -348,10 +372,22 @@ def _levels(level: float, name: str = "level") -> list[str]:
 
 
 def _mcse(draws: np.ndarray) -> float:
+    """MCSE of the mean: of independent draws (draws,), or of (chains, draws) from their effective sample size. NaN with
+    too few draws to tell."""
+    draws = np.asarray(draws, float)
+    if draws.ndim == 2:
+        from arviz_stats import mcse
+
+        if draws.shape[1] < 4:
+            return math.nan
+        return float(mcse(draws)) if np.ptp(draws) > 1e-12 * np.abs(draws).max() else 0.0
     return float(np.std(draws, ddof=1) / math.sqrt(len(draws))) if len(draws) > 1 else math.nan
 
 
 def _share(yes: np.ndarray) -> float:
-    """MCSE of a share of independent draws; where none or all are, that of one draw."""
+    """MCSE of a share of independent draws (draws,), or of (chains, draws) from their effective sample size; where none
+    or all are, that of one draw."""
+    if yes.ndim == 2:
+        return max(probability(yes)[1], 1 / yes.size) if yes.shape[1] >= 4 else math.nan
     p = float(np.mean(yes))
     return math.sqrt(max(p * (1 - p), 1 / len(yes)) / len(yes))

@@ -71,7 +71,7 @@ def numpyro_nuts(
 
     # One program for all chains, which run one after the other: left to itself, NumPyro compiles one for each.
     observed = _observed(model, args, kwargs)
-    keys = jax.random.split(jax.random.key(_own_seed(seed, model.__qualname__, observed)), sampling.chains)
+    keys = jax.random.split(jax.random.key(_own_seed(seed, _name(model), observed)), sampling.chains)
     drawn, extra = jax.jit(lambda keys: jax.lax.map(chain, keys))(keys)
     flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
     likely = jax.jit(lambda draws: log_likelihood(model, draws, *args, **kwargs))(flat)
@@ -101,6 +101,11 @@ def numpyro_nuts(
         own = from_dict({name: arrays}, coords={k: list(v) for k, v in (coords or {}).items() if k in used}, dims=fit)
         tree[name] = own[name]
     return tree
+
+
+def _name(model: Callable[..., Any]) -> str:
+    """Of the function, also where some of its arguments are given already."""
+    return getattr(getattr(model, "func", model), "__qualname__", type(model).__qualname__)
 
 
 def _own_seed(seed: int, name: str, observed: Mapping[str, Any]) -> int:

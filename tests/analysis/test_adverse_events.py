@@ -326,7 +326,6 @@ def test_xanomeline_patches_raise_reactions_where_they_stick():
     system, term = zip(*[c for c, keep in zip(cells, often, strict=True) if keep], strict=True)
     data = AdverseEvents(term, system, counts[0][often], counts[1][often], n, m)
     found = signals(fit(data, seed=7), data).terms
-    flagged = set(found.filter("flag")["term"])
-    assert {"APPLICATION SITE PRURITUS", "APPLICATION SITE ERYTHEMA"} <= flagged
-    skin = found.filter(found["system"] == "SKIN AND SUBCUTANEOUS TISSUE DISORDERS")
-    assert set(skin.filter("flag_fdr")["term"]) & {"PRURITUS", "ERYTHEMA", "RASH", "HYPERHIDROSIS"}
+    skin = {"APPLICATION SITE PRURITUS", "APPLICATION SITE ERYTHEMA", "PRURITUS"}
+    assert skin <= set(found.filter("flag")["term"])
+    assert {"ERYTHEMA", "HYPERHIDROSIS"} <= set(found.filter("flag_fdr")["term"])

@@ -79,10 +79,19 @@ def test_cause_specific_and_composite_events_count():
     assert sum(counts) == c.composite(data).event.sum() == data.event.sum()
 
 
-def trees(rng, statistics, shape=(2, 40)):
+def causes():
+    """Statistics of causes x and y, and of their composite."""
+    x, y, both = (
+        p.from_table(d, np.ones((2, 2)), [1.0], arms=("a", "b"), horizon=4, unit="y")
+        for d in ([[1, 2], [2, 1]], [[2, 2], [1, 3]], [[3, 4], [3, 4]])
+    )
+    return {"x": x, "y": y}, both
+
+
+def trees(rng, shape=(2, 40)):
     from arviz_base import from_dict
 
-    j = statistics.intervals
+    j = 2
     made = {}
     for cause in ("x", "y"):
         posterior = {"log_hazard": rng.normal(-1, 0.5, (*shape, j)), "log_hr": rng.normal(0, 0.4, (*shape, 1))}
@@ -93,9 +102,9 @@ def trees(rng, statistics, shape=(2, 40)):
 def test_double_programmed_posterior_incidence_by_quadrature():
     from scipy.integrate import quad
 
-    s = p.from_table([[3, 4], [3, 4]], np.ones((2, 2)), [1.0], arms=("a", "b"), horizon=4, unit="y")
-    made = trees(np.random.default_rng(1), s)
-    found, free = c.incidence(made, s, [0.0, 0.7, 3.0])
+    parts, s = causes()
+    made = trees(np.random.default_rng(1))
+    found, free = c.incidence(made, parts, [0.0, 0.7, 3.0], composite=s)
     np.testing.assert_allclose(found["x"] + found["y"] + free, 1.0, rtol=1e-12)
     assert np.all(found["x"][..., 0] == 0)
     h = {
@@ -114,14 +123,14 @@ def test_double_programmed_posterior_incidence_by_quadrature():
 
 
 def test_what_no_incidence_can_be_made_of_is_refused():
-    s = p.from_table([[3, 4], [3, 4]], np.ones((2, 2)), [1.0], arms=("a", "b"), horizon=4, unit="y")
-    made = trees(np.random.default_rng(1), s)
+    parts, s = causes()
+    made = trees(np.random.default_rng(1))
     with pytest.raises(AnalysisError, match="times from 0 to 4 y"):
-        c.incidence(made, s, [5.0])
+        c.incidence(made, parts, [5.0], composite=s)
     with pytest.raises(AnalysisError, match="one cause only"):
-        c.incidence({"x": made["x"]}, s, [1.0])
+        c.incidence({"x": made["x"]}, {"x": s}, [1.0], composite=s)
     with pytest.raises(AnalysisError, match="fit all causes alike"):
-        c.incidence({"x": made["x"], "y": trees(np.random.default_rng(1), s, (2, 30))["y"]}, s, [1.0])
+        c.incidence(made | {"y": trees(np.random.default_rng(1), (2, 30))["y"]}, parts, [1.0], composite=s)
     with pytest.raises(AnalysisError, match="cause 'stroke' is not in the data; write one of death, relapse"):
         c.aalen_johansen(small(), "stroke", "a")
     with pytest.raises(AnalysisError, match="one kind of event"):
@@ -145,13 +154,38 @@ def test_independent_posterior_incidence_in_e1690_is_within_the_band_of_aalen_jo
     assert len(data.causes) == 2
     ends = p.cuts(c.composite(data), 5)
     sampling = Sampling(warmup=500, draws=1000, target_accept=0.99)
-    made, s = {}, p.statistics(c.composite(data), ends)
+    made, parts, s = {}, {}, p.statistics(c.composite(data), ends)
     for seed, cause in enumerate(data.causes):
-        one = p.statistics(c.cause_specific(data, cause), ends)
-        made[cause] = p.fit(one, seed=seed, sampling=sampling)
-    found, _ = c.incidence(made, s, [0.5, 1.0, 2.0, 4.0])
+        parts[cause] = p.statistics(c.cause_specific(data, cause), ends)
+        made[cause] = p.fit(parts[cause], seed=seed, sampling=sampling)
+    found, _ = c.incidence(made, parts, [0.5, 1.0, 2.0, 4.0], composite=s)
     for cause in data.causes:
         for a, arm in enumerate(data.arms):
             curve = c.aalen_johansen(data, cause, arm)
             at = np.searchsorted(curve.time, [0.5, 1.0, 2.0, 4.0], side="right") - 1
             assert np.all(np.abs(found[cause][:, :, a].mean((0, 1)) - curve.value[at]) < 2 * curve.se[at] + 0.005)
+
+
+def test_fits_that_are_not_of_the_causes_of_one_composite_are_refused():
+    made, (parts, s) = trees(np.random.default_rng(1)), causes()
+    other = p.from_table([[1, 2], [1, 2]], np.ones((2, 2)), [1.5], arms=("a", "b"), horizon=4, unit="y")
+    with pytest.raises(AnalysisError, match=r"y: cuts \[1.5\]; fit it with those of the composite, \[1.0\]"):
+        c.incidence(made, {"x": parts["x"], "y": other}, [1.0], composite=s)
+    with pytest.raises(AnalysisError, match="the causes have 12 events and the composite 14"):
+        c.incidence(made, {"x": parts["x"], "y": parts["x"]}, [1.0], composite=s)
+    longer = p.from_table([[1, 2], [1, 2]], 2 * np.ones((2, 2)), [1.0], arms=("a", "b"), horizon=4, unit="y")
+    with pytest.raises(AnalysisError, match="y: its follow-up is not the composite's"):
+        c.incidence(made, {"x": parts["x"], "y": longer}, [1.0], composite=s)
+    with pytest.raises(AnalysisError, match=r"statistics: of \['x'\]; write those of each fit, \['x', 'y'\]"):
+        c.incidence(made, {"x": parts["x"]}, [1.0], composite=s)
+
+
+def test_a_fit_of_other_events_than_its_statistics_is_refused():
+    import xarray as xr
+
+    made, (parts, s) = trees(np.random.default_rng(1)), causes()
+    made["x"]["observed_data"] = xr.Dataset({"events": ("row", parts["x"].events)})
+    c.incidence(made, parts, [1.0], composite=s)
+    made["y"]["observed_data"] = xr.Dataset({"events": ("row", parts["x"].events)})
+    with pytest.raises(AnalysisError, match="y: the fit saw other events than its statistics"):
+        c.incidence(made, parts, [1.0], composite=s)

@@ -254,3 +254,33 @@ def test_what_cannot_be_imputed_is_refused_with_every_reason():
         analyse(done, "active", method="anova")  # type: ignore[arg-type]
     with pytest.raises(AnalysisError, match="level: 95"):
         analyse(done, "active").interval(95)
+
+
+@pytest.mark.parametrize(
+    "kind", ["Death (any cause)", "patient DIED", "deceased", "fatal stroke", "All-cause mortality", "found dead"]
+)
+def test_a_death_is_refused_however_it_is_written(kind):
+    lost = events(LOST, kind=kind)
+    with pytest.raises(AnalysisError, match="after death there is no outcome to impute"):
+        impute(posterior(draws=4), before(complete(), lost), lost, "hypothetical", seed=1)
+
+
+@pytest.mark.parametrize("kind", ["nonfatal stroke", "Non-fatal MI"])
+def test_an_event_that_was_survived_is_imputed(kind):
+    lost = events(LOST, kind=kind)
+    impute(posterior(draws=4), before(complete(), lost), lost, "hypothetical", seed=1)
+
+
+@pytest.mark.parametrize("gap", [None, float("nan"), " "])
+def test_a_missing_kind_is_no_kind_of_event(gap):
+    lost = events(LOST)
+    kinds = lost.kind.astype(object)
+    kinds[[3, 5]] = gap
+    with pytest.raises(AnalysisError, match=r"events.kind: 2 missing .*the first in row 4"):
+        before(complete(), Events(lost.visit, kinds))
+
+
+def test_three_draws_of_a_chain_tell_no_monte_carlo_error():
+    effect = Effect(np.arange(6.0).reshape(2, 3), np.ones((2, 3)), 20)
+    assert np.isnan(effect.mcse)
+    assert np.isnan(effect.above()[1])

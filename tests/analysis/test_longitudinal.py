@@ -404,3 +404,11 @@ def test_double_programmed_restricted_maximum_likelihood_of_the_pilot_study():
     found = values(tree, "effect")
     assert np.all(np.abs(found.mean(axis=(0, 1)) - effect) < 0.1 * se + 4 * mcse)
     np.testing.assert_allclose(found.std(axis=(0, 1)), se, rtol=0.1)
+
+
+def test_where_all_draws_are_on_one_side_the_error_is_one_draws_share():
+    effect = np.full((2, 50, 2, 3), -5.0) + np.random.default_rng(1).normal(size=(2, 50, 2, 3)) / 10
+    dims = ("chain", "draw", "arm", "visit")
+    found = table(xr.DataTree.from_dict({"posterior": xr.Dataset({"effect": (dims, effect)})}), trial())
+    assert found["below"].to_list() == [1.0] * 6
+    assert found["below_mcse"].to_list() == [0.01] * 6

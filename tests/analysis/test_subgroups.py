@@ -167,3 +167,12 @@ def test_the_case_draws_its_data_and_has_its_parameters():
     made = case()
     sites = trace(seed(made.model, 0)).get_trace(made.design, None)
     assert set(made.observed) | set(made.parameters) <= set(sites)
+
+
+@pytest.mark.parametrize("gap", [None, float("nan"), ""])
+def test_a_missing_label_is_no_subgroup(gap):
+    arm, group = ["c", "t"] * 4, ["x"] * 4 + ["y"] * 4
+    with pytest.raises(AnalysisError, match=r"group: 2 missing .*the first in row 2"):
+        differences(np.arange(8.0), arm, ["x", gap, gap, *group[3:]], control="c", treated="t")  # type: ignore[arg-type]
+    with pytest.raises(AnalysisError, match=r"arm: 1 missing .*the first in row 1"):
+        differences(np.arange(8.0), [gap, *arm[1:]], group, control="c", treated="t")  # type: ignore[arg-type]

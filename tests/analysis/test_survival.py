@@ -157,3 +157,16 @@ def test_independent_medians_of_the_oak_trial():
         data = survival(oak[endpoint], 1 - oak[f"{endpoint}.CNSR"], arm, control="Docetaxel", unit="mo")
         found = [kaplan_meier(data, name).first_below(0.5) for name in data.arms]
         assert found == pytest.approx(medians, abs=0.05)
+
+
+@pytest.mark.parametrize("gap", [None, float("nan"), "", np.nan])
+def test_a_missing_label_is_no_group(gap):
+    good = {"arm": ["a", "b", "a", "b"], "cause": ["x", "", "x", "y"]}
+    for name, said in (("arm", "arm: 1 missing .*the first in row 3"), ("cause", r"cause: 1 do not .*rows \[3\]")):
+        given = good | {name: [*good[name][:2], gap, good[name][3]]}
+        with pytest.raises(AnalysisError, match=said):
+            survival([1.0, 2, 3, 4], [1, 0, 1, 1], given["arm"], control="a", unit="d", cause=given["cause"])
+    with pytest.raises(AnalysisError, match=r"covariates.site: missing in rows \[3\]"):
+        survival(
+            [1.0, 2, 3, 4], [1, 0, 1, 1], good["arm"], control="a", unit="d", covariates={"site": ["x", "y", gap, "x"]}
+        )

@@ -133,3 +133,19 @@ def test_a_conclusion_that_is_none_is_refused_with_every_reason():
         curve(completed(draws=5), LOWER, [1, 0])
     with pytest.raises(AnalysisError, match="which: 'some'"):
         curve(completed(draws=5), LOWER, DELTAS, which="some")  # type: ignore[arg-type]
+
+
+def test_a_conclusion_that_falls_between_none_and_the_first_delta_tips_there():
+    done = completed()
+    tip = curve(done, LOWER, DELTAS).tipping
+    assert tip is not None
+    found = curve(done, LOWER, [tip + 1, tip + 4])
+    assert found.delta.tolist() == [0, tip + 1, tip + 4]
+    assert found.tipping == pytest.approx(tip)
+    assert surface(done, LOWER, [tip + 1, tip + 4], [0, 1]).tipping[0] == pytest.approx(tip)
+
+
+def test_a_surface_says_where_the_conclusion_holds_always_and_never():
+    assert surface(completed(), LOWER, [0, 0.1], [0, 1]).tipping.tolist() == [np.inf, np.inf]
+    never = Conclusion("active", "higher")
+    assert surface(completed(), never, DELTAS, [0, 1]).tipping.tolist() == [-np.inf, -np.inf]

@@ -226,3 +226,46 @@ def test_every_reason_is_in_one_message():
     with pytest.raises(AnalysisError) as e:
         predict(RATE, FLAT, {"a": [-1.0]}, duration=-1, dropout=np.nan, seed=1)
     assert len(str(e.value).splitlines()) == 3
+
+
+def autocorrelated(shape, rho, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=shape)
+    for i in range(1, shape[1]):
+        x[:, i] = rho * x[:, i - 1] + math.sqrt(1 - rho**2) * x[:, i]
+    return x
+
+
+def test_double_programmed_the_error_of_autocorrelated_chains_is_that_of_their_effective_sample_size():
+    """An AR(1) chain of correlation 0.9 has (1 - 0.9) / (1 + 0.9) of its draws."""
+    x = autocorrelated((4, 5000), 0.9, 1)
+    treated, control = (Safety(np.exp(v), np.exp(v), np.ones_like(v), 1.0) for v in (np.log(0.3 + 0.01 * x), 0 * x - 3))
+    found = within(treated, control, 0.25)
+    assert found.difference_mcse == pytest.approx(0.01 / math.sqrt(20000 / 19), rel=0.15)
+    one, two = (Safety(s.incidence.ravel(), s.rate.ravel(), s.time.ravel(), 1.0) for s in (treated, control))
+    flat = within(one, two, 0.25)
+    assert (flat.probability, flat.difference) == pytest.approx((found.probability, found.difference))
+    assert found.difference_mcse > 3.5 * flat.difference_mcse
+    assert found.mcse > 2 * flat.mcse
+    assert count(treated, 10).mcse == pytest.approx(10 * found.difference_mcse, rel=1e-9)
+    other = x + autocorrelated(x.shape, 0.9, 2)
+    table = benefit_risk([Criterion(k, 0 * x, v, "higher", 0.5) for k, v in (("a", x), ("b", other))])
+    assert table.rows[0]["difference_mcse"] == pytest.approx(1 / math.sqrt(20000 / 19), rel=0.15)
+    assert table.correlation[0, 1] == pytest.approx(math.sqrt(0.5), abs=0.05)
+
+
+def test_chains_of_slopes_give_the_same_safety_as_the_same_draws_in_a_row():
+    slope, x = np.random.default_rng(3).normal(0.02, 0.005, (2, 50)), np.random.default_rng(4).uniform(0, 30, (100, 5))
+    chains, row = (
+        predict(RATE, Response(s), {"a": x}, duration=1.0, dropout=s**2, seed=1)["a"] for s in (slope, slope.ravel())
+    )
+    assert chains.incidence.shape == (2, 50)
+    assert (chains.incidence.ravel() == row.incidence).all()
+    assert (chains.rate.ravel() == row.rate).all()
+
+
+def test_three_draws_of_a_chain_tell_no_error_and_no_verdict():
+    tenth = np.full((2, 3), 0.1)
+    few = Safety(tenth, tenth, tenth, 1.0)
+    assert math.isnan(count(few, 10).mcse)
+    assert within(few, few, 0.2).verdict == "more draws"
