@@ -28,7 +28,7 @@ import polars as pl
 from scipy.special import expit
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import improper, refuse
+from cohort.analysis.refusal import improper, refuse
 from cohort.analysis.virtual_safety import upper_bound
 from cohort.inference.diagnosis import flat, require, values
 from cohort.inference.sampling import Engine, Sampling, numpyro_nuts, pymc_nuts

@@ -19,8 +19,8 @@ import numpy as np
 from scipy.stats import norm
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import refuse
 from cohort.analysis.piecewise import Statistics
+from cohort.analysis.refusal import refuse
 from cohort.analysis.survival import Curve, Survival, require_exact, table
 from cohort.inference.diagnosis import values
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import Subjects, improper, linear, linear_pymc, refuse, sites, unusable
+from cohort.analysis.refusal import improper, refuse, unusable
+from cohort.analysis.subjects import Subjects, linear, linear_pymc, sites
 from cohort.inference.diagnosis import require
 from cohort.inference.sampling import DEFAULT, Engine, Sampling, numpyro_nuts, pymc_nuts
 from cohort.inference.sbc import Case

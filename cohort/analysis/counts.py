@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cohort.analysis.binary import Subjects, improper, linear, linear_pymc, refuse, sites, standardised, unusable
+from cohort.analysis.refusal import improper, refuse, unusable
+from cohort.analysis.subjects import Subjects, linear, linear_pymc, sites, standardised
 from cohort.inference.diagnosis import flat, require, values
 from cohort.inference.sampling import DEFAULT, Engine, Sampling, numpyro_nuts, pymc_nuts
 from cohort.inference.sbc import Case

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import improper, refuse, unusable
+from cohort.analysis.refusal import improper, refuse, unusable
 from cohort.inference.diagnosis import flat, require, values
 from cohort.inference.sampling import Engine, Sampling, numpyro_nuts, pymc_nuts
 from cohort.inference.sbc import Case

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import refuse
 from cohort.analysis.longitudinal import Longitudinal, covariances, means, without
+from cohort.analysis.refusal import refuse
 from cohort.analysis.survival import unlabelled
 from cohort.inference.diagnosis import values
 

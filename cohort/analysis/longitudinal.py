@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import Subjects, improper, refuse, unusable
 from cohort.analysis.covariance import Covariance, lower, matrices, numpyro_factor, pymc_matrix, sites
+from cohort.analysis.refusal import improper, refuse, unusable
 from cohort.analysis.restricted import probability
+from cohort.analysis.subjects import Subjects
 from cohort.inference.diagnosis import require, values
 from cohort.inference.sampling import Engine, Sampling, numpyro_nuts, pymc_nuts
 from cohort.inference.sbc import Case

@@ -17,8 +17,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import refuse
 from cohort.analysis.imputation import Completed, Effect, Method, analyse, least_squares, regressors
+from cohort.analysis.refusal import refuse
 
 Benefit = Literal["lower", "higher"]
 Which = Literal["after event", "all imputed"]

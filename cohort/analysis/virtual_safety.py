@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import stats
 
-from cohort.analysis.binary import refuse
+from cohort.analysis.refusal import refuse
 from cohort.analysis.restricted import probability
 
 if TYPE_CHECKING:

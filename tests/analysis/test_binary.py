@@ -8,22 +8,12 @@ import pytest
 from scipy.special import expit
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import (
-    Binary,
-    Priors,
-    Subjects,
-    case,
-    encoded,
-    fit,
-    marginal,
-    probability,
-    standardised,
-    two_arms,
-)
+from cohort.analysis.binary import Binary, Priors, case, fit, marginal, probability, two_arms
+from cohort.analysis.subjects import Subjects, encoded, standardised
 from cohort.inference.sampling import Sampling
 from cohort.mixture import BetaMixture
 
-QUICK = Sampling(warmup=500, draws=500)
+QUICK = Sampling(warmup=500, draws=1500)
 M_AS = BetaMixture([0.6167463, 0.3832537], [19.1916387, 3.5278745], [57.7779318, 9.3735980])
 
 

@@ -153,7 +153,7 @@ def test_independent_posterior_incidence_in_e1690_is_within_the_band_of_aalen_jo
     data = e1690()
     assert len(data.causes) == 2
     ends = p.cuts(c.composite(data), 5)
-    sampling = Sampling(warmup=500, draws=1000, target_accept=0.99)
+    sampling = Sampling(warmup=500, draws=2000, target_accept=0.99)
     made, parts, s = {}, {}, p.statistics(c.composite(data), ends)
     for seed, cause in enumerate(data.causes):
         parts[cause] = p.statistics(c.cause_specific(data, cause), ends)

@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import Subjects
 from cohort.analysis.continuous import (
     Belief,
     Continuous,
@@ -25,9 +24,10 @@ from cohort.analysis.continuous import (
     procova_exact,
     prognosis,
 )
+from cohort.analysis.subjects import Subjects
 from cohort.inference.sampling import Sampling
 
-QUICK = Sampling(warmup=500, draws=500)
+QUICK = Sampling(warmup=500, draws=1500)
 PRIORS = Priors(scale=2.0, centre=10.0)
 
 

@@ -7,12 +7,13 @@ import pytest
 from scipy import stats
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import Subjects, probability
+from cohort.analysis.binary import probability
 from cohort.analysis.counts import Counts, Priors, case, checks, fit, rates, two_arms
+from cohort.analysis.subjects import Subjects
 from cohort.inference.sampling import Sampling
 from cohort.mixture import GammaMixture
 
-QUICK = Sampling(warmup=500, draws=500)
+QUICK = Sampling(warmup=500, draws=1500)
 PRIORS = Priors(intercept_sd=1.5, effect_sd=1.0)
 
 

@@ -14,7 +14,7 @@ from cohort.inference.sampling import Sampling
 
 DATA = Path(os.environ.get("COHORT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TABLE = DATA / "trials" / "dose_response" / "metaData.csv"
-QUICK = Sampling(warmup=600, draws=500, target_accept=0.95, dense=True)
+QUICK = Sampling(warmup=600, draws=1500, target_accept=0.95, dense=True)
 DOSE = np.array([0.0, 1, 2, 5, 10, 20, 50, 100])
 
 

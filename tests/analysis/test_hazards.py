@@ -20,7 +20,7 @@ from cohort.inference.sbc import calibrated, uniformity
 
 DATA = Path(os.environ.get("COHORT_DATA") or Path(__file__).parents[3] / "shared" / "data") / "trials"
 ENGINES: tuple[Engine, ...] = ("numpyro", "pymc")
-SHORT = Sampling(warmup=500, draws=1000, chains=4, target_accept=0.99)
+SHORT = Sampling(warmup=500, draws=2000, chains=4, target_accept=0.99)
 
 
 @cache

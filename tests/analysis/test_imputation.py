@@ -6,9 +6,9 @@ import scipy.stats as st
 import xarray as xr
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import Subjects
 from cohort.analysis.imputation import Effect, Events, analyse, before, impute, impute_retrieved
 from cohort.analysis.longitudinal import Longitudinal
+from cohort.analysis.subjects import Subjects
 
 ARMS, VISITS = ("control", "active"), ("1", "2", "3", "4")
 CONTROL = np.array([1.0, 2.0, 3.0, 4.0])

@@ -13,7 +13,6 @@ import xarray as xr
 from scipy.optimize import minimize
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import Subjects
 from cohort.analysis.covariance import Covariance
 from cohort.analysis.imputation import Events, analyse, before, impute
 from cohort.analysis.longitudinal import (
@@ -34,6 +33,7 @@ from cohort.analysis.longitudinal import (
     robust_control,
     table,
 )
+from cohort.analysis.subjects import Subjects
 from cohort.analysis.tipping import Conclusion, curve
 from cohort.inference.diagnosis import values
 from cohort.inference.sampling import Sampling
@@ -41,7 +41,7 @@ from cohort.inference.sampling import Sampling
 ARMS, VISITS = ("placebo", "low", "high"), ("8", "16", "24")
 DATA = Path(os.environ.get("COHORT_DATA", Path(__file__).resolve().parents[3] / "shared/data"))
 PILOT = DATA / "trials/cdiscpilot01/adam_adqsadas.csv.gz"
-SHORT = Sampling(warmup=500, draws=1000, chains=2, dense=True)
+SHORT = Sampling(warmup=500, draws=2000, chains=2, dense=True)
 
 
 def trial(n: int = 150, missing: bool = True, seed: int = 0, **more: np.ndarray) -> Longitudinal:
@@ -189,7 +189,7 @@ def test_double_programmed_restricted_maximum_likelihood(data: Longitudinal, tre
 def test_pointwise_likelihoods_sum_to_what_was_sampled(data: Longitudinal, tree: xr.DataTree):
     design = designed(data, Priors())
     y = values(tree, "y", "log_likelihood")
-    assert y.shape == (2, 1000, int(data.seen.any(axis=1).sum()))
+    assert y.shape == (SHORT.chains, SHORT.draws, int(data.seen.any(axis=1).sum()))
     mean, sigma = means(tree, data)[0, 7], covariances(tree)[0, 7]
     terms = [
         st.multivariate_normal(mean[i, s], sigma[np.ix_(s, s)]).logpdf(data.y[i, s])
@@ -292,7 +292,7 @@ def test_a_robust_control_prior_has_a_unit_of_information_about_the_virtual_mean
 
 @pytest.mark.slow
 def test_independent_engines_agree(data: Longitudinal, tree: xr.DataTree):
-    twin = fit(data, seed=4, sampling=Sampling(warmup=500, draws=500, chains=2), engine="pymc")
+    twin = fit(data, seed=4, sampling=Sampling(warmup=500, draws=1500, chains=2), engine="pymc")
     from arviz_stats import mcse
 
     for name in PARAMETERS:

@@ -14,7 +14,7 @@ from cohort.inference.sampling import Engine, Sampling
 from cohort.inference.sbc import calibrated, uniformity
 
 ENGINES: tuple[Engine, ...] = ("numpyro", "pymc")
-SHORT = Sampling(warmup=500, draws=1000, chains=4)
+SHORT = Sampling(warmup=500, draws=2000, chains=4)
 NAN = float("nan")
 
 

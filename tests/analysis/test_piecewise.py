@@ -42,7 +42,7 @@ E1684 = {
 }
 REFERENCE = p.Priors("independent", hazard_sd=10, log_hr_sd=10)
 ENGINES: tuple[Engine, ...] = ("numpyro", "pymc")
-SHORT = Sampling(warmup=500, draws=1000, chains=4, target_accept=0.99)
+SHORT = Sampling(warmup=500, draws=2000, chains=4, target_accept=0.99)
 
 
 def of(tables, j):

@@ -11,7 +11,7 @@ from cohort.analysis.subgroups import Estimates, Priors, case, differences, dire
 from cohort.inference.sampling import Sampling
 
 DATA = Estimates(("a", "b", "c", "d"), np.array([0.5, 0.1, -0.2, 0.8]), np.array([0.2, 0.2, 0.3, 0.4]))
-QUICK = Sampling(warmup=500, draws=750, target_accept=0.98)
+QUICK = Sampling(warmup=500, draws=2000, target_accept=0.98)
 
 
 @pytest.fixture(scope="module")

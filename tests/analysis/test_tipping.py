@@ -7,9 +7,9 @@ import pytest
 import scipy.stats as st
 
 from cohort.analysis import AnalysisError
-from cohort.analysis.binary import Subjects
 from cohort.analysis.imputation import Completed, analyse
 from cohort.analysis.longitudinal import Longitudinal
+from cohort.analysis.subjects import Subjects
 from cohort.analysis.tipping import Conclusion, curve, surface
 
 DELTAS = np.linspace(-2, 8, 21)
