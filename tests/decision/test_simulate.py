@@ -9,6 +9,7 @@ from cohort.decision import DecisionError, exact, simulate
 from cohort.decision.criteria import decision
 from cohort.decision.design import Arm, Design
 from cohort.decision.trials import Trial, trial
+from cohort.mixture import NormalMixture, difference
 
 T, C = np.array([-50.0, -110.0]), np.array([-50.0, -50.0])
 DESIGNS = [crohn("flat", VAGUE), crohn("MAP", CROHN), crohn("robust", CROHN_ROBUST)]
@@ -114,3 +115,46 @@ def test_results_do_not_depend_on_chunks_or_workers():
 def test_simulations_that_make_no_sense_are_refused(call, said: str):
     with pytest.raises(DecisionError, match=said):
         call()
+
+
+def _by_nuts(one: Trial) -> dict[str, float]:
+    """The control under the mixture prior and the treatment under its own, by NUTS: nothing of the algebra is used."""
+    import jax.numpy as jnp
+    import numpyro
+    import numpyro.distributions as dist
+
+    from cohort.inference.sampling import Sampling, numpyro_nuts
+
+    design = DESIGNS[2]
+    assert design.control is not None
+    priors = [arm.prior for arm in design.arms]
+
+    def model() -> None:
+        for name, y, prior in zip(("treatment", "control"), (one.treatment, one.control), priors, strict=True):
+            assert isinstance(prior, NormalMixture)
+            parts = dist.Normal(jnp.asarray(prior.means), jnp.asarray(prior.sds))
+            mean = numpyro.sample(name, dist.MixtureSameFamily(dist.Categorical(jnp.asarray(prior.weight)), parts))
+            with numpyro.plate(f"subjects of {name}", len(y)):
+                numpyro.sample(f"y of {name}", dist.Normal(mean, design.sigma), obs=jnp.asarray(y))
+
+    found = numpyro_nuts(model, seed=one.seed, sampling=Sampling(warmup=500, draws=2500)).children["posterior"].dataset
+    difference = (found["treatment"] - found["control"]).values.reshape(-1)
+    return {"difference": float(difference.mean()), "sd": float(difference.std()), "p": float((difference < 0).mean())}
+
+
+@pytest.mark.slow
+def test_independent_nuts_confirms_the_conjugate_analysis_of_simulated_trials():
+    design = DESIGNS[2]
+    assert design.control is not None
+    found = simulate.analyse(design, -70.0, -50.0, _by_nuts, seed=9, trials=range(4))
+    assert found["failed"].null_count() == 4
+    for row in found.iter_rows(named=True):
+        one = trial(design, -70.0, -50.0, seed=9, index=row["trial"])
+        after = [
+            arm.prior.updated(float(y.mean()), design.standard_error(arm))
+            for arm, y in zip(design.arms, (one.treatment, one.control), strict=True)
+        ]
+        sd = float(np.hypot(after[0].sd, after[1].sd))
+        assert row["difference"] == pytest.approx(after[0].mean - after[1].mean, abs=0.08 * sd)
+        assert row["sd"] == pytest.approx(sd, rel=0.08)
+        assert row["p"] == pytest.approx(1 - difference.probability(*after, above=0.0), abs=0.02)
