@@ -10,6 +10,7 @@ References
 [2] Säilynoja, Bürkner, Vehtari 2022, Statistics and Computing 32:32: simultaneous bands of the ECDF.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from cohort.inference.sampling import Sampling
 
+TRACING = threading.Lock()  # NumPyro's handlers are one stack for all threads
 BATCH = 50  # replicates of a task; ranks do not depend on it
 
 
@@ -73,7 +75,9 @@ def replicate(case: Case, seed: int, numbers: np.ndarray, thin: int = 5) -> Rank
         ranks = {n: jnp.sum(found[n][::thin] < drawn[n], axis=0) for n in case.parameters}
         return ranks, jnp.sum(mcmc.get_extra_fields()["diverging"])
 
-    ranks, diverged = jax.device_get(jax.jit(lambda all_of_them: jax.lax.map(one, all_of_them))(jnp.asarray(numbers)))
+    with TRACING:
+        program = jax.jit(lambda all_of_them: jax.lax.map(one, all_of_them)).lower(jnp.asarray(numbers)).compile()
+    ranks, diverged = jax.device_get(program(jnp.asarray(numbers)))
     apart = {}
     for name, values in ranks.items():
         values = np.asarray(values).reshape(len(numbers), -1)
