@@ -61,11 +61,17 @@ def equivalence(
     within = float(each.mean())
     total = float(np.hypot(virtual.std(ddof=1) if virtual.size > 1 else 0.0, se))
     difference = real - float(virtual.mean())
-    low, high = (_quantile(real, se, virtual, q) for q in ((1 - level) / 2, (1 + level) / 2))
+    low, high = interval(real, se, virtual, level)
     p = max(scipy.stats.norm.sf((difference + margin) / total), scipy.stats.norm.cdf((difference - margin) / total))
     says = "equivalent" if within > enough else "different" if 1 - within > enough else "undecided"
     mcse = float(each.std(ddof=1) / np.sqrt(virtual.size)) if virtual.size > 1 else 0.0
     return Equivalence(difference, low, high, level, margin, within, mcse, float(p), says)
+
+
+def interval(real: float, se: float, virtual: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The equal-tailed interval of real minus virtual, whatever margin there is or none; arguments as `equivalence`."""
+    low, high = (_quantile(real, se, virtual, q) for q in ((1 - level) / 2, (1 + level) / 2))
+    return low, high
 
 
 def _quantile(real: float, se: float, virtual: np.ndarray, q: float) -> float:

@@ -9,7 +9,7 @@ References
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.special import ndtr
 
 from cohort.analysis import AnalysisError
 from cohort.analysis.restricted import Curves
-from cohort.analysis.survival import Survival, centred, require_events
+from cohort.analysis.survival import Survival, centred, improper, require_events
 from cohort.inference.diagnosis import require, values
 from cohort.inference.sampling import Engine, Sampling, numpyro_nuts, pymc_nuts
 from cohort.inference.sbc import Case
@@ -43,13 +43,7 @@ class Priors:
     coefficient_sd: float = 1.0
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{k}: {v:g} gives no proper prior; write a number above 0"
-            for k, v in asdict(self).items()
-            if k.endswith("_sd") and not (math.isfinite(v) and v > 0)
-        ]
-        if self.centre is not None and not math.isfinite(self.centre):
-            wrong.append(f"centre: {self.centre:g} is no log time; write a finite number or None")
+        wrong = improper(self, "log time")
         if wrong:
             raise AnalysisError("; ".join(wrong))
 

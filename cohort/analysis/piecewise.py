@@ -14,14 +14,14 @@ References
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cohort.analysis import AnalysisError
 from cohort.analysis.restricted import Curves, marginal
-from cohort.analysis.survival import Survival, centred, require_events, require_exact
+from cohort.analysis.survival import Survival, centred, improper, require_events, require_exact
 from cohort.inference.diagnosis import require, values
 from cohort.inference.sampling import Engine, Sampling, numpyro_nuts, pymc_nuts
 from cohort.inference.sbc import Case
@@ -54,13 +54,7 @@ class Priors:
     coefficient_sd: float = 1.0
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{k}: {v:g} gives no proper prior; write a number above 0"
-            for k, v in asdict(self).items()
-            if k.endswith("_sd") and not (math.isfinite(v) and v > 0)
-        ]
-        if self.centre is not None and not math.isfinite(self.centre):
-            wrong.append(f"centre: {self.centre:g} is no log hazard; write a finite number or None")
+        wrong = improper(self, "log hazard")
         if self.baseline not in ("walk", "independent"):
             wrong.append(f"baseline: '{self.baseline}' is unknown; write 'walk' or 'independent'")
         if wrong:
@@ -319,11 +313,6 @@ def of_hazards(hazard: np.ndarray, linear: np.ndarray | None, data: Statistics) 
         lambda times: marginal(cumulative, linear, np.asarray(times, float)),
         data.arms, data.unit, data.horizon, tuple(data.cuts.tolist()),
     )  # fmt: skip
-
-
-def hazard_ratio(tree: "xr.DataTree") -> np.ndarray:
-    """Hazard ratio of each treatment to the control, (chains, draws, treatments)."""
-    return np.exp(values(tree, "log_hr"))
 
 
 def case(baseline: Literal["walk", "independent"] = "walk") -> Case:

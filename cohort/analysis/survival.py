@@ -8,8 +8,9 @@ References
 [3] Aalen 1978, Annals of Statistics 6:701: the estimator of the cumulative hazard, and its variance.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -217,9 +218,17 @@ def centred(data: Survival) -> np.ndarray:
     return _standard(data.x)
 
 
-def crude(data: Survival) -> float:
-    """Log of events over follow-up, all arms together, per `unit`."""
-    return float(np.log(data.event.sum() / data.time.sum()))
+def improper(priors: Any, what: str) -> list[str]:
+    """What makes the priors of a survival model improper. priors: a dataclass with fields `..._sd`, and a `centre` that
+    may be None; what: the centre is one of."""
+    wrong = [
+        f"{k}: {v:g} gives no proper prior; write a number above 0"
+        for k, v in asdict(priors).items()
+        if k.endswith("_sd") and not (math.isfinite(v) and v > 0)
+    ]
+    if priors.centre is not None and not math.isfinite(priors.centre):
+        wrong.append(f"centre: {priors.centre:g} is no {what}; write a finite number or None")
+    return wrong
 
 
 def require_exact(data: Survival, what: str) -> None:

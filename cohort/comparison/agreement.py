@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cohort.agreement.equivalence import equivalence
+from cohort.agreement.equivalence import equivalence, interval
 from cohort.agreement.predictive import LEVELS, covered
 from cohort.comparison.predict import ArmPrediction, Predictions
 from cohort.library import load
@@ -31,10 +31,11 @@ def rows(prediction: ArmPrediction, observed: float, se: float, margin: float | 
     for level in LEVELS:
         low, high = prediction.quantile((1 - level) / 2), prediction.quantile((1 + level) / 2)
         found |= {f"low_{level:g}": low, f"high_{level:g}": high, f"inside_{level:g}": bool(low <= observed <= high)}
+    found["difference_low"], found["difference_high"] = interval(observed, se, prediction.means)
     if margin is not None:
         of = equivalence(observed, se, prediction.means, margin=margin)
         found |= {"margin": margin, "p_within_margin": of.within, "p_within_mcse": of.mcse, "p_tost": of.p_tost}
-        found |= {"difference_low": of.low, "difference_high": of.high, "says": of.says}
+        found["says"] = of.says
     return found
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from cohort.borrowing.map import as_mixture, largest_error
 from cohort.borrowing.scale import Scale
 from cohort.borrowing.virtual import Discrepancy, Evidence, Validation, Virtual, predictive
 from cohort.comparison.predict import ArmPrediction
 from cohort.mixture import NormalMixture
-from cohort.mixture.fit import fit
 from cohort.study import Study
 
 POINTS = 1000  # quantiles of a prior over scales of discrepancy, to which a mixture of few normals is fitted
@@ -99,9 +99,6 @@ def priors(
 def _fitted(label: str, virtual: Virtual, seed: int) -> Prior:
     """A mixture over a grid of scales has hundreds of components that few stand for."""
     assert isinstance(virtual.prior, NormalMixture)
-    widest = float(virtual.prior.sds.max())
-    grid = virtual.prior.mean + widest * np.linspace(-8, 8, 4001)
-    below = np.asarray(virtual.prior.cdf(grid))
-    found = fit(np.interp((np.arange(POINTS) + 0.5) / POINTS, below, grid), family="normal", seed=seed)
-    error = float(np.abs(np.asarray(found.mixture.cdf(grid)) - below).max())
-    return Prior(label, found.mixture, error, virtual)
+    mixture = as_mixture(virtual.prior, seed=seed, points=POINTS)
+    assert isinstance(mixture, NormalMixture)
+    return Prior(label, mixture, largest_error(virtual.prior, mixture), virtual)

@@ -56,13 +56,9 @@ def _patients_on_control(study: Study) -> int:
 
 def identity(study: Study, found: Setting) -> dict[str, Any]:
     """What is frozen of it, for the audit trail: the plan, and the prior of the virtual control."""
-    prior = found.capped[found.planned].prior
     return {
         "plan": planned(study),
-        "weight": prior.weight.tolist(),
-        "mean": prior.means.tolist(),
-        "sd": prior.sds.tolist(),
-        "vague": [found.vague.mean, found.sigma],
+        "prior": primary.components(primary.robust_part(found, found.planned, found.plan.weight)),
         "cap": found.cap,
         "learnt_from": found.plan.discrepancy_from,
     }
@@ -91,6 +87,7 @@ def before(
         "sigma": found.sigma,
         "source": plan.source,
         "priors": primary.priors_table(found),
+        "prior": primary.components(primary.robust_part(found, found.planned, plan.weight)),
         "drift": characteristics.drift_table(trial, _risks(study, posterior)),
         "calibrated": characteristics.calibrated_table(trial, plan.type_one_error),
         "sweet_spot": characteristics.sweet(trial, plan.type_one_error),

@@ -2,13 +2,16 @@
 fully, and by other methods, side by side; and what would turn the decision."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from cohort.borrowing.borrowed import Borrowed, subjects_borrowed, updated, vague
+from cohort.borrowing.borrowed import Borrowed, updated, vague
 from cohort.borrowing.commensurate import Commensurability, commensurate
+from cohort.borrowing.compare import table
+from cohort.borrowing.conflict import curve, normal_outcomes
 from cohort.borrowing.power import fixed
 from cohort.borrowing.robust import robust
 from cohort.borrowing.sam import sam
@@ -16,13 +19,14 @@ from cohort.borrowing.trials import Normal
 from cohort.borrowing.virtual import Capped, capped
 from cohort.comparison.learning import Prior
 from cohort.comparison.predict import ArmPrediction
-from cohort.decision.criteria import Decision, evaluate, evaluate_exactly
-from cohort.mixture import BetaMixture, NormalMixture
+from cohort.decision.criteria import Decision, Finding, evaluate, evaluate_exactly
+from cohort.mixture import BetaMixture, NormalMixture, difference
 from cohort.mixture.size import ess
 from cohort.study import ComparisonPlan
 
 WEIGHTS = (0.1, 0.2, 0.5, 0.8, 0.9)  # on the virtual part, beside the planned one
 FLAT = 100.0  # patients' SDs: as good as no prior on an arm that borrows nothing
+MATTERS = 0.25  # of a patient's SD, an assumption: the difference that SAM and commensurate borrowing take to matter
 PLANNED = ("learnt", "assumed")  # the discrepancy that the plan rests on: learnt where there are trials
 
 
@@ -101,89 +105,74 @@ def priors_table(found: Setting) -> list[dict[str, Any]]:
     return rows
 
 
+def components(mixture: NormalMixture) -> dict[str, list[float]]:
+    """A mixture as plain values: what `NormalMixture` takes."""
+    return {"weight": mixture.weight.tolist(), "mean": mixture.means.tolist(), "sd": mixture.sds.tolist()}
+
+
 def robust_part(found: Setting, label: str, weight: float) -> NormalMixture:
     return found.capped[label].prior.robust(1 - weight, found.vague)
 
 
-def borrowed(found: Setting, seen: Seen) -> list[tuple[str, Borrowed]]:
+def borrowed(found: Setting, seen: Seen) -> list[Borrowed]:
     """The control arm by each method: not borrowing, robustly at each discrepancy, by other methods, fully."""
-    trial, weight = seen.control, found.plan.weight
+    trial, vague_weight = seen.control, 1 - found.plan.weight
     prior = found.capped[found.planned].prior
     historical = Normal(prior.mean, prior.sd)
-    none = Borrowed("no borrowing", updated(found.flat, trial), 0.0)
-    rows = [("no borrowing", none)]
+    matters = MATTERS * found.sigma
+    rows = [Borrowed("no borrowing", updated(found.flat, trial), 0.0)]
     for label in found.capped:
         if label != "learnt, scales halved":
-            name = f"robust, discrepancy {label}"
             informative = found.capped[label].prior
-            rows.append((name, robust(trial, informative, found.vague, weight_on_vague=1 - weight)))
-    rows.append(("power prior, a0 = .5", fixed(trial, historical, 0.5)))
-    scale = Commensurability("half-normal", a=found.sigma / 4)
-    rows.append(("commensurate, half-normal", commensurate(trial, historical, scale)))
-    rows.append(("SAM", sam(trial, prior, found.vague, delta=found.sigma / 4)))
-    full = found.virtual["none"].mixture
-    rows.append(("full borrowing", Borrowed("full", updated(full, trial), 1.0)))
-    return rows
+            name = f"robust, discrepancy {label}"
+            rows.append(robust(trial, informative, found.vague, weight_on_vague=vague_weight, method=name))
+    others = {
+        "power prior, a0 = .5": fixed(trial, historical, 0.5),
+        "commensurate, half-normal": commensurate(trial, historical, Commensurability("half-normal", a=matters)),
+        "SAM": sam(trial, prior, found.vague, delta=matters),
+    }
+    rows += [replace(one, method=name) for name, one in others.items()]
+    return [*rows, Borrowed("full borrowing", updated(found.virtual["none"].mixture, trial), 1.0)]
 
 
 def judged(found: Setting, treatment: NormalMixture, control: Any) -> dict[str, Any]:
-    """The difference of two arms' posteriors, each criterion's probability, and the decision: exact, no simulation."""
-    assert isinstance(control, NormalMixture)
-    low, high = minus(treatment, control).interval(found.level)
-    criteria = []
-    for c in found.decision.criteria:
-        p = probability(c, found.plan, treatment, control)
-        criteria.append({"criterion": str(c), "p": p, "met": bool(c.met(p))})
+    """The difference of two arms' posteriors, each criterion's probability, and the decision: exact, no simulation.
+    `spare`: the least probability minus its cut, towards the decision."""
+    low, high = difference.interval(treatment, control, found.level)
+    arms = {found.plan.treatment: treatment, found.plan.control: control}
+    findings = evaluate_exactly(found.decision, arms).findings
     return {
         "difference": treatment.mean - control.mean,
         "difference_sd": float(np.hypot(treatment.sd, control.sd)),
         "difference_low": low,
         "difference_high": high,
-        "criteria": criteria,
-        "decision": all(c["met"] for c in criteria),
+        "criteria": [{"criterion": str(f.criterion), "p": f.probability, "met": bool(f.met)} for f in findings],
+        "decision": all(f.met for f in findings),
+        "spare": min(_spare(f) for f in findings),
     }
 
 
-def probability(criterion: Any, plan: ComparisonPlan, treatment: NormalMixture, control: NormalMixture) -> float:
-    """Of one criterion's event, under the posteriors of the two arms."""
-    arm = {plan.treatment: treatment, plan.control: control}
-    of = minus(arm[criterion.first], arm[criterion.second]) if criterion.second else arm[criterion.first]
-    return float(of.sf(criterion.threshold) if criterion.above else of.cdf(criterion.threshold))
-
-
-def minus(a: NormalMixture, b: NormalMixture) -> NormalMixture:
-    """The difference of two independent normal mixtures, which is one."""
-    weight = np.outer(a.weight, b.weight).ravel()
-    return NormalMixture(
-        weight / weight.sum(), np.subtract.outer(a.means, b.means).ravel(), np.hypot.outer(a.sds, b.sds).ravel()
-    )
+def _spare(finding: Finding) -> float:
+    over = finding.probability - finding.criterion.cut
+    return over if finding.criterion.exceeds else -over
 
 
 def methods_table(found: Setting, seen: Seen) -> list[dict[str, Any]]:
     """Per method: the control's posterior with its equal-tailed interval, the difference, the decision, the weight of
     the virtual part after the data, and how many patients were borrowed."""
     treatment = updated(found.flat, seen.treatment)
-    rows = []
-    reference: Borrowed | None = None
-    for name, one in borrowed(found, seen):
-        reference = reference or one
-        low, high = one.interval(found.level)
-        rows.append(
-            {
-                "method": name,
-                "mean": one.mean,
-                "sd": one.sd,
-                "low": low,
-                "high": high,
-                "weight": None if np.isnan(one.weight) else float(one.weight),
-                "weight_is": one.weight_is,
-                "patients": subjects_borrowed(one, reference, seen.n_control),
-                "uses_data_twice": one.uses_data_twice,
-                "planned": name.endswith(f"discrepancy {found.planned}"),
-                **judged(found, treatment, one.posterior),
-            }
-        )
-    return rows
+    methods = borrowed(found, seen)
+    side_by_side = table(methods, subjects=seen.n_control, level=found.level).to_dicts()
+    return [
+        {
+            **{key: row[key] for key in ("method", "mean", "sd", "low", "high", "weight_is", "uses_data_twice")},
+            "weight": None if np.isnan(row["weight"]) else row["weight"],
+            "patients": row["subjects_borrowed"],
+            "planned": one.method == f"robust, discrepancy {found.planned}",
+            **judged(found, treatment, one.posterior),
+        }
+        for one, row in zip(methods, side_by_side, strict=True)
+    ]
 
 
 def sensitivity_table(found: Setting, seen: Seen) -> list[dict[str, Any]]:
@@ -193,7 +182,6 @@ def sensitivity_table(found: Setting, seen: Seen) -> list[dict[str, Any]]:
 
     def add(what: str, value: str, prior: NormalMixture) -> None:
         after = prior.updated(float(seen.control.y[0]), float(seen.control.se[0]))
-        verdict = judged(found, treatment, after)
         rows.append(
             {
                 "what": what,
@@ -201,8 +189,7 @@ def sensitivity_table(found: Setting, seen: Seen) -> list[dict[str, Any]]:
                 "mean": after.mean,
                 "sd": after.sd,
                 "weight": 1 - float(after.weight[-1]),
-                **verdict,
-                "spare": min(_spare(c, found, treatment, after) for c in found.decision.criteria),
+                **judged(found, treatment, after),
             }
         )
 
@@ -227,9 +214,9 @@ def conflict(found: Setting, seen_se: float, half_width: float, points: int = 16
     centre = found.capped[found.planned].prior.mean
     off = np.linspace(-half_width, half_width, points)
     curves = {}
-    for label in found.capped:
-        prior = robust_part(found, label, found.plan.weight)
-        curves[label] = [1 - float(prior.updated(centre + x, seen_se).weight[-1]) for x in off]
+    for label, held in found.capped.items():
+        borrow = partial(robust, informative=held.prior, other=found.vague, weight_on_vague=1 - found.plan.weight)
+        curves[label] = curve(borrow, normal_outcomes(centre + off, seen_se), centre=centre)["weight"].to_list()
     return {"off": off.tolist(), "weight": curves, "before": found.plan.weight, "centre": centre}
 
 
@@ -246,19 +233,10 @@ def tipping(found: Setting, seen: Seen, half_width: float, points: int = 241) ->
         ("robust", robust_part(found, found.planned, found.plan.weight)),
         ("full borrowing", found.virtual["none"].mixture),
     ):
-        spare = []
-        for value in at:
-            control = prior.updated(value, se)
-            spare.append(min(_spare(c, found, treatment, control) for c in found.decision.criteria))
+        spare = [judged(found, treatment, prior.updated(value, se))["spare"] for value in at]
         curves[name] = spare
         turns[name] = _crossings(at, np.array(spare))
     return {"at": at.tolist(), "spare": curves, "turns": turns, "observed": y}
-
-
-def _spare(criterion: Any, found: Setting, treatment: NormalMixture, control: NormalMixture) -> float:
-    """Probability minus cut, towards the decision."""
-    p = probability(criterion, found.plan, treatment, control)
-    return p - criterion.cut if criterion.exceeds else criterion.cut - p
 
 
 def _crossings(x: np.ndarray, y: np.ndarray) -> list[float]:

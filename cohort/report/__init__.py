@@ -4,9 +4,7 @@ from typing import Any
 
 import jinja2
 
-from cohort.comparison import ComparisonError, planned
 from cohort.comparison.agreement import unit_of
-from cohort.comparison.primary import robust_part
 from cohort.engine import CODES
 from cohort.library import load
 from cohort.mixture import NormalMixture
@@ -36,7 +34,7 @@ from cohort.report.tables import Made, made, write
 from cohort.report.tables.characteristics import worst
 from cohort.report.tables.primary import decision_word, side_by_side
 from cohort.report.tables.validation import checks
-from cohort.results import Results, ResultsError
+from cohort.results import Results
 from cohort.study import source_of
 
 
@@ -101,25 +99,9 @@ def _of_comparison(results: Results, found: Made) -> dict[str, str]:
         drawn["conflict"] = conflict(comparison)
         drawn["tipping"] = tipping(comparison["tipping"], unit)
         seen = comparison["observed"]
-        if (prior := control_prior(results, found)) is not None:
-            drawn["prior_posterior"] = prior_posterior(prior, seen["control"], seen["control_se"], unit)
+        prior = NormalMixture(**comparison["prior"])
+        drawn["prior_posterior"] = prior_posterior(prior, seen["control"], seen["control_se"], unit)
     return drawn
-
-
-def control_prior(results: Results, found: Made) -> NormalMixture | None:
-    """The planned prior of the control, virtual and vague part, made again; None where what it was learnt from has
-    changed since, so that it is no more the one that was compared."""
-    comparison = results.summary["comparison"]
-    try:
-        learnt = {name: other.summary for name, other in results.learnt.items()}
-        setting = planned.prepare(results.study, found.predictions, learnt)
-    except (ResultsError, ComparisonError):
-        return None
-    assert setting is not None
-    prior = robust_part(setting, setting.planned, setting.plan.weight)
-    seen, used = comparison["observed"], next(row for row in comparison["methods"] if row["planned"])
-    again = prior.updated(seen["control"], seen["control_se"]).mean
-    return prior if abs(again - used["mean"]) < 1e-6 * max(1.0, abs(used["sd"])) else None
 
 
 def report(results: Results, drawn: dict[str, str], found: Made | None = None) -> str:

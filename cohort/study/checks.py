@@ -3,7 +3,6 @@
 Works on whatever sections were readable, so that its findings come together with the grammar's.
 """
 
-import difflib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from cohort.model import Model
 from cohort.population.baseline import MatchingError, read_targets
 from cohort.population.causal import Column
 from cohort.study import comparison, conduct
-from cohort.study.grammar import Criterion, Prior, criterion
+from cohort.study.grammar import Criterion, Prior, criterion, near
 from cohort.study.people import people_of
 from cohort.study.protocol import Share, Spread
 from cohort.study.source import Place, Source, read
@@ -78,11 +77,6 @@ def check(
     return found, list(_evidence(sections, source, path, root, model, found))
 
 
-def _near(word: str, known: Mapping[str, Any] | list[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean '{near[0]}'?" if near else f"write one of {', '.join(known) or 'none'}"
-
-
 def _measures(found: str, wanted: str) -> bool:
     """Whether what is in one unit can be written in the other."""
     try:
@@ -122,7 +116,7 @@ def _population(population: Any, people: Mapping[str, Column], model: Model | No
             if name in people:
                 yield place, "hangs together with other columns of the source; match it, or write it as a criterion"
             else:
-                yield place, f"neither the source nor the model has it; {_near(name, sorted(given))}"
+                yield place, f"neither the source nor the model has it; {near(name, sorted(given))}"
             continue
         levels_or_unit = ("male", "female") if name == "female" else known.get(name)
         if isinstance(levels_or_unit, tuple) and isinstance(distribution, Spread):
@@ -218,7 +212,7 @@ def _eligibility(
     for i, one in enumerate(criteria):
         if one.column not in known:
             if whole:
-                yield i, f"{one.column!r} in {one.text!r} is no column; {_near(one.column, known)}"
+                yield i, f"{one.column!r} in {one.text!r} is no column; {near(one.column, known)}"
             continue
         levels_or_unit = known[one.column]
         limit = one.bounds[0][1]
@@ -261,7 +255,7 @@ def _arms(arms: Mapping[str, Any], source: Source, model: Model | None) -> Itera
             yield from _routes(name, arm, model)
         if arm.control is not None and (arm.control not in named or arm.control == name):
             others = [other for other in named if other != name]
-            yield ("arms", name, "control"), f"{arm.control!r} is no other arm; {_near(arm.control, others)}"
+            yield ("arms", name, "control"), f"{arm.control!r} is no other arm; {near(arm.control, others)}"
         if arm.n < 2:
             yield ("arms", name, "n"), f"{arm.n} patient has no standard deviation; write at least 2"
         for place, regimen in _regimens(name, arm):
@@ -292,16 +286,16 @@ def _routes(name: str, arm: Any, model: Model) -> Iterator[Found]:
     known = list(model.routes)
     for place, regimen in _regimens(name, arm):
         if regimen.route not in known:
-            yield (*place, "route"), f"{regimen.route!r} is no route of the model; {_near(regimen.route, known)}"
+            yield (*place, "route"), f"{regimen.route!r} is no route of the model; {near(regimen.route, known)}"
     if arm.adherence and not arm.regimens:
         yield ("arms", name, "adherence"), "the arm has no doses to take; leave it out"
     for k, route in enumerate((arm.adherence.routes or []) if arm.adherence else []):
         if route not in {regimen.route for regimen in arm.regimens}:
             used = sorted({regimen.route for regimen in arm.regimens})
-            yield ("arms", name, "adherence", "routes", k), f"the arm has no doses by {route!r}; {_near(route, used)}"
+            yield ("arms", name, "adherence", "routes", k), f"the arm has no doses by {route!r}; {near(route, used)}"
     if arm.rule and arm.rule.name not in model.rules:
         rules = list(model.rules)
-        advice = _near(arm.rule.name, rules) if rules else "the model has none; add rules={...} to its Model"
+        advice = near(arm.rule.name, rules) if rules else "the model has none; add rules={...} to its Model"
         yield ("arms", name, "rule", "name"), f"{arm.rule.name!r} is no rule of the model; {advice}"
 
 
@@ -341,7 +335,7 @@ def _endpoints(sections: Mapping[str, Any], model: Model | None) -> Iterator[Fou
         if model and plan.kind == "course" and name not in model.endpoints:
             yield (
                 ("endpoints", name),
-                f"the model has no such endpoint; {_near(name, list(model.endpoints))}, or kind: event",
+                f"the model has no such endpoint; {near(name, list(model.endpoints))}, or kind: event",
             )
             continue
         if plan.margin is not None and model and plan.kind == "course":
@@ -371,11 +365,11 @@ def _parameters(sections: Mapping[str, Any], model: Model | None, path: Path) ->
     if origin is not None:
         others = sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != path.stem and _calibrates(p))
         if origin == path.stem:
-            yield ("parameters_from",), f"is this study itself; {_near(origin, others)}"
+            yield ("parameters_from",), f"is this study itself; {near(origin, others)}"
         elif not (path.parent / f"{origin}.yaml").is_file():
-            yield ("parameters_from",), f"there is no study {origin!r} beside this one; {_near(origin, others)}"
+            yield ("parameters_from",), f"there is no study {origin!r} beside this one; {near(origin, others)}"
         elif origin not in others:
-            yield ("parameters_from",), f"the study {origin!r} has no calibration section; {_near(origin, others)}"
+            yield ("parameters_from",), f"the study {origin!r} has no calibration section; {near(origin, others)}"
         if calibration is not None:
             yield (
                 ("calibration",),
@@ -391,7 +385,7 @@ def _parameters(sections: Mapping[str, Any], model: Model | None, path: Path) ->
     if calibration.endpoint not in endpoints:
         yield (
             ("calibration", "endpoint"),
-            f"{calibration.endpoint!r} is no endpoint; {_near(calibration.endpoint, endpoints)}",
+            f"{calibration.endpoint!r} is no endpoint; {near(calibration.endpoint, endpoints)}",
         )
     elif not _continuous(calibration.endpoint, endpoints[calibration.endpoint], model):
         measured = [n for n, e in endpoints.items() if _continuous(n, e, model)]
@@ -424,7 +418,7 @@ def _priors(calibration: Any, endpoints: Mapping[str, Any], model: Model) -> Ite
     for name, plan in calibration.priors.items():
         place: Place = ("calibration", "priors", name)
         if name not in known:
-            yield place, f"neither a parameter of the model nor of an event; {_near(name, known)}"
+            yield place, f"neither a parameter of the model nor of an event; {near(name, known)}"
             continue
         if not _measures(plan.unit, known[name]):
             yield (*place, "unit"), f"{plan.unit!r} does not measure what {name} does; write {known[name]}"
@@ -441,7 +435,7 @@ def _priors(calibration: Any, endpoints: Mapping[str, Any], model: Model) -> Ite
     others: Place = ("calibration", "sensitivity", "priors")
     for name, tried in calibration.sensitivity.priors.items():
         if name not in calibration.priors:
-            yield (*others, name), f"is not among the priors above; {_near(name, calibration.priors)}"
+            yield (*others, name), f"is not among the priors above; {near(name, calibration.priors)}"
         written += [((*others, name, i), name, prior) for i, prior in enumerate(tried)]
     for place, name, prior in written:
         if name in positive and prior.kind != "lognormal":
@@ -451,7 +445,7 @@ def _priors(calibration: Any, endpoints: Mapping[str, Any], model: Model) -> Ite
             yield place, f"'{prior}' lets a standard deviation be negative; write {can}"
     group = calibration.sensitivity.per_group
     if group is not None and group not in calibration.priors:
-        message = f"{group!r} is not among the priors above; {_near(group, calibration.priors)}"
+        message = f"{group!r} is not among the priors above; {near(group, calibration.priors)}"
         yield ("calibration", "sensitivity", "per_group"), message
     elif group is not None and calibration.endpoint in model.endpoints:
         unit, own = model.endpoints[calibration.endpoint].unit, calibration.priors[group].unit
@@ -480,7 +474,7 @@ def _borrowing(sections: Mapping[str, Any]) -> Iterator[Found]:
     analysis = sections.get("analysis")
     if analysis and analysis.borrowing and "arms" in sections and analysis.borrowing.arm not in sections["arms"]:
         arm = analysis.borrowing.arm
-        yield ("analysis", "borrowing", "arm"), f"{arm!r} is no arm; {_near(arm, sections['arms'])}"
+        yield ("analysis", "borrowing", "arm"), f"{arm!r} is no arm; {near(arm, sections['arms'])}"
 
 
 def _evidence(
@@ -529,11 +523,11 @@ def _names(
         yield "trial", f"{row.trial!r}, but {path.name} calls this evidence '{trial}'; write {trial}, or rename it"
     for arm in row.arms:
         if arm not in arms:
-            yield "arm", f"{arm!r} is no arm of {path.name}; {_near(arm, arms)}"
+            yield "arm", f"{arm!r} is no arm of {path.name}; {near(arm, arms)}"
     if len(set(row.arms)) < len(row.arms):
         yield "arm", "names an arm twice; keep one"
     if row.outcome not in endpoints:
-        yield "outcome", f"{row.outcome!r} is no endpoint of {path.name}; {_near(row.outcome, endpoints)}"
+        yield "outcome", f"{row.outcome!r} is no endpoint of {path.name}; {near(row.outcome, endpoints)}"
 
 
 def _measure(row: evidence.Row, sections: Mapping[str, Any], model: Model | None) -> Iterator[tuple[str, str]]:

@@ -1,14 +1,13 @@
 """Whether the comparison that a study plans can be made: its arms, endpoint, decisions, and what it learns from."""
 
-import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cohort.decision import DecisionError
 from cohort.decision.criteria import Decision, decision
 from cohort.model import Model
+from cohort.study.grammar import near
 from cohort.study.source import Place, read
 
 Found = tuple[Place, str]
@@ -28,12 +27,12 @@ def check(sections: Mapping[str, Any], model: Model | None, path: Path) -> Itera
     unit = model.endpoints[plan.endpoint].unit if model and plan.endpoint in model.endpoints else None
     if plan.endpoint not in endpoints or (model and (unit is None or model.endpoints[plan.endpoint].binary)):
         means = [n for n in endpoints if not model or (n in model.endpoints and not model.endpoints[n].binary)]
-        yield ("comparison", "endpoint"), f"{plan.endpoint!r} is no endpoint with means; {_near(plan.endpoint, means)}"
+        yield ("comparison", "endpoint"), f"{plan.endpoint!r} is no endpoint with means; {near(plan.endpoint, means)}"
         unit = None
     for key in ("treatment", "control"):
         name = getattr(plan, key)
         if name not in arms:
-            yield ("comparison", key), f"{name!r} is no arm; {_near(name, list(arms))}"
+            yield ("comparison", key), f"{name!r} is no arm; {near(name, list(arms))}"
     if plan.treatment in arms and not arms[plan.treatment].active:
         yield ("comparison", "treatment"), f"{plan.treatment!r} is given nothing; write an arm with a dose"
     if plan.control in arms and arms[plan.control].active:
@@ -71,11 +70,6 @@ def _decided(place: Place, what: Decision, names: list[str], unit: str | None) -
         yield from ((place, line) for line in str(e).splitlines())
 
 
-def in_units(what: Decision, unit: str) -> Decision:
-    """Thresholds in `unit`; a threshold without one is in it already."""
-    return Decision(tuple(replace(c, unit=c.unit or unit) for c in what.criteria)).in_units(unit)
-
-
 def _learnt(plan: Any, sections: Mapping[str, Any], path: Path) -> Iterator[Found]:
     """Studies whose trials are out of sample: validated, by the same calibrated model, and none of them this one."""
     for i, name in enumerate(plan.discrepancy_from):
@@ -86,7 +80,7 @@ def _learnt(plan: Any, sections: Mapping[str, Any], path: Path) -> Iterator[Foun
             yield place, "is this study itself; its own outcomes cannot teach the prior that meets them"
             continue
         if not file.is_file():
-            yield place, f"there is no study {name!r} beside this one; {_near(name, others)}"
+            yield place, f"there is no study {name!r} beside this one; {near(name, others)}"
             continue
         said = _said(file)
         uses = [use.get("use") for use in (said.get("evidence") or {}).values() if isinstance(use, dict)]
@@ -103,8 +97,3 @@ def _learnt(plan: Any, sections: Mapping[str, Any], path: Path) -> Iterator[Foun
 def _said(file: Path) -> dict[str, Any]:
     found = read(file.read_text(encoding="utf-8", errors="replace")).data
     return found if isinstance(found, dict) else {}
-
-
-def _near(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"write one of {', '.join(known) or 'none'}"

@@ -1,15 +1,14 @@
 """What the conduct of a study and the estimands of its endpoints must make sense of, beyond their grammar."""
 
-import difflib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cohort import units
 from cohort.model import Model
-from cohort.study.grammar import Criterion
+from cohort.study.grammar import Criterion, near
 from cohort.study.people import people_of
 from cohort.study.protocol import Conduct, Dependence, EndpointPlan, Estimand, Strategy
 from cohort.study.source import Place
@@ -52,11 +51,6 @@ def _columns(sections: Mapping[str, Any], model: Model | None, root: Path) -> Co
     return own | {name: column.levels or column.unit for name, column in people.items()}
 
 
-def _near(word: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean '{near[0]}'?" if near else f"write one of {', '.join(known) or 'none'}"
-
-
 def _in(value: Quantity, unit: str) -> bool:
     """Whether a quantity can be written in a unit."""
     try:
@@ -86,7 +80,7 @@ def _allocation(conduct: Conduct, sections: Mapping[str, Any], known: Columns | 
     planned = dict(plan.ratio or {name: arm.n for name, arm in arms.items()})
     if plan.ratio is not None and arms:
         for name in sorted(set(plan.ratio) - set(arms)):
-            yield (*place, "ratio", name), f"{name!r} is no arm; {_near(name, arms)}"
+            yield (*place, "ratio", name), f"{name!r} is no arm; {near(name, arms)}"
         if missing := [name for name in arms if name not in plan.ratio]:
             yield (*place, "ratio"), f"there is no share of {', '.join(missing)}; add it"
     if planned:
@@ -105,7 +99,7 @@ def _criterion(place: Place, one: Criterion, known: Columns | None) -> Iterator[
     if known is None:
         return
     if one.column not in known:
-        yield place, f"{one.column!r} is no column of people; {_near(one.column, known)}"
+        yield place, f"{one.column!r} is no column of people; {near(one.column, known)}"
         return
     holds = known[one.column]
     if not one.bounds:
@@ -161,7 +155,7 @@ def _leaving(
             continue
         for name in sorted(set(plan.after) - set(counted)):
             place = ("conduct", key, "after", name)
-            yield place, f"{name!r} is no endpoint of kind event; {_near(name, counted)}"
+            yield place, f"{name!r} is no endpoint of kind event; {near(name, counted)}"
         if model is None:
             continue
         known = _measurable(endpoints, model) | {"dose": "mg"}
@@ -182,7 +176,7 @@ def _term(place: Place, term: Dependence, known: Mapping[str, str]) -> Iterator[
     if term.on not in known:
         yield (
             (*place, "on"),
-            f"{term.on!r} is neither an output, an endpoint of the course nor dose; " + _near(term.on, known),
+            f"{term.on!r} is neither an output, an endpoint of the course nor dose; " + near(term.on, known),
         )
         return
     for part in ("per", "reference"):
@@ -202,11 +196,11 @@ def _rescue(
     known, outputs = _measurable(endpoints, model), model.outputs.fields()
     if plan.when.column not in known:
         message = f"{plan.when.column!r} is neither an output nor an endpoint of the course"
-        yield (*place, "when"), f"{message}; {_near(plan.when.column, known)}"
+        yield (*place, "when"), f"{message}; {near(plan.when.column, known)}"
     else:
         yield from _limits((*place, "when"), plan.when, known[plan.when.column])
     if plan.output not in outputs:
-        yield (*place, "output"), f"{plan.output!r} is no output of the model; {_near(plan.output, list(outputs))}"
+        yield (*place, "output"), f"{plan.output!r} is no output of the model; {near(plan.output, list(outputs))}"
     elif plan.effect.unit != "percent" and not _in(plan.effect, outputs[plan.output]["unit"]):
         unit = outputs[plan.output]["unit"]
         yield (*place, "effect"), f"'{plan.effect}' does not measure {plan.output}; write percent of it, or {unit}"

@@ -1,9 +1,10 @@
-"""Two small grammars of a study file: eligibility criteria and priors. Never `eval`."""
+"""Two small grammars of a study file, eligibility criteria and priors, never `eval`; and what to write for a word."""
 
+import difflib
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,3 +115,10 @@ def prior(text: str | Prior) -> Prior:
     if arguments[-1] <= 0 or (match[1] == "lognormal" and arguments[0] <= 0):
         raise ValueError(f"{text!r} has a scale or median that is not positive; write {kinds}")
     return Prior(match[1], arguments)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """What to write in place of a word that is not known."""
+    known = list(known)
+    found = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean '{found[0]}'?" if found else f"write one of {', '.join(known) or 'none'}"

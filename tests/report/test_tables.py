@@ -14,6 +14,7 @@ from hand_made import arm, comparison
 
 from cohort.agreement.equivalence import equivalence
 from cohort.comparison import ArmPrediction, Predictions
+from cohort.comparison.agreement import rows as against
 from cohort.engine import CODES
 from cohort.report.table import Absent, Column, Table, number, percent, probability, significant
 from cohort.report.tables import evidence_notes, failures, verdicts, words_of, write
@@ -203,7 +204,15 @@ def predictions(placebo: float, drug: float, risks: tuple[np.ndarray, np.ndarray
     return Predictions(means, {}, {"treatment_related_ae": risks})
 
 
-def test_agreement_is_a_probability_and_a_difference_that_is_not_significant_is_none(laplace):
+def set_against(row: dict, virtual: Predictions, margin: float | None) -> dict:
+    """The row as the comparison makes it; an effect is of the treated arm less the control."""
+    per_arm = virtual.means["ldl_change"]
+    arm = per_arm[row["arm"]]
+    arm = arm.minus(per_arm["placebo_q2w"]) if row["kind"] == "effect" else arm
+    return against(arm, row["observed"], row["se"], margin)
+
+
+def test_agreement_is_a_probability_and_a_difference_that_is_not_significant_is_none():
     """0.5 apart with a standard error of 0.5 and a margin of 5 is equivalent; 20 apart is different; 4 apart with an
     error of 6 is not significant, and undecided."""
     seen = [arm("placebo_q2w", "mean", 0.0, 0.5, True) | {"se": 0.5}]
@@ -212,7 +221,7 @@ def test_agreement_is_a_probability_and_a_difference_that_is_not_significant_is_
         arm("evolocumab_140_q2w", "effect", -60, -56, True),
     ]
     seen[2]["se"] = 6.0
-    rows = agreed(laplace, {"arms": seen}, predictions(0.0, -60.0))
+    rows = agreed({"arms": [row | set_against(row, predictions(0.0, -60.0), 5.0) for row in seen]})
     assert [row["says"] for row in rows] == ["equivalent", "different", "undecided"]
     assert abs(rows[2]["difference"]) < 1.96 * 6
     virtual = predictions(0.0, -60.0).means["ldl_change"]["placebo_q2w"].means
@@ -227,10 +236,9 @@ def test_agreement_is_a_probability_and_a_difference_that_is_not_significant_is_
     assert isinstance(validation([], "effect", validated=True, unit="–"), Absent)
 
 
-def test_without_a_margin_nothing_agrees(laplace):
-    plan = laplace.endpoints["ldl_change"].model_copy(update={"margin": None})
-    study = laplace.model_copy(update={"endpoints": {**laplace.endpoints, "ldl_change": plan}})
-    rows = agreed(study, {"arms": [arm("placebo_q2w", "mean", 0.0, 0.0, True)]}, predictions(0.0, -60.0))
+def test_without_a_margin_nothing_agrees():
+    row = arm("placebo_q2w", "mean", 0.0, 0.0, True)
+    rows = agreed({"arms": [row | set_against(row, predictions(0.0, -60.0), None)]})
     table = there(validation(rows, "mean", validated=True, unit="percentage points"))
     assert cells(table)["says"] == "no margin stated"
     assert cells(table)["p_within_margin"] == "–"

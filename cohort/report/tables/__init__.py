@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from cohort.comparison import Predictions, predict
+from cohort.comparison import predict
 from cohort.comparison.agreement import unit_of
 from cohort.engine import CODES
 from cohort.library import load
@@ -30,11 +30,10 @@ FAMILIES = ("mass_", "volume_", "blood_", "flow_", "kp_")  # of columns, one an 
 
 @dataclass(frozen=True)
 class Made:
-    """`tables`: by name; `absent`: those that do not apply, with the reason; `predictions`: on which they rest."""
+    """`tables`: by name; `absent`: those that do not apply, with the reason."""
 
     tables: dict[str, Table]
     absent: list[Absent]
-    predictions: Predictions
 
 
 def units(study: Study, folk: pl.DataFrame) -> dict[str, str]:
@@ -67,7 +66,7 @@ def made(results: Results) -> Made:
     code = record(results)
     folk = results.population
     shown = people(folk, units(study, folk), list(model.covariates.fields()))
-    agreed = validation.agreed(study, summary, predictions)
+    agreed = validation.agreed(summary)
     endpoints = dict.fromkeys(unit_of(study, row["endpoint"]) for row in agreed)
     unit = ", ".join("percentage points" if u == "percent" else u for u in endpoints) or "–"
     owner = results.calibrated.study
@@ -113,7 +112,6 @@ def made(results: Results) -> Made:
     return Made(
         {t.name: t for t in tables if isinstance(t, Table)},
         [t for t in tables if isinstance(t, Absent)],
-        predictions,
     )
 
 

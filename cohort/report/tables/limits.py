@@ -116,7 +116,8 @@ def _limitations(
     own: bool,
 ) -> Iterator[str]:
     if summary.get("validation"):
-        yield "retrospective: the trial's results were public before these predictions"
+        if not all(use.prospective for use in study.evidence.values() if use.use == "validation"):
+            yield "retrospective: the trial's results were public before these predictions"
     elif summary.get("arms"):
         yield "the arms taught the model: nothing here validates it"
     else:

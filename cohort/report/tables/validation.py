@@ -4,11 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from cohort.agreement.equivalence import ENOUGH, equivalence
+from cohort.agreement.equivalence import ENOUGH
 from cohort.agreement.predictive import LEVELS, Check
 from cohort.agreement.predictive import coverage as covered
-from cohort.comparison import Predictions
-from cohort.comparison.agreement import unit_of
 from cohort.report.figures.style import arm_label
 from cohort.report.table import Absent, Column, Table, number, percent, probability
 from cohort.study import Study
@@ -35,24 +33,12 @@ def verdicts(study: Study, summary: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def agreed(study: Study, summary: dict[str, Any], predictions: Predictions) -> list[dict[str, Any]]:
-    """The comparison's rows of arms and effects, each with the difference of the populations' means and its interval,
-    P(within the margin), the TOST p, and the verdict in words. predictions: those that were frozen."""
-    rows = []
-    for row in summary.get("arms", []):
-        per_arm, control = predictions.means[row["endpoint"]], study.arms[row["arm"]].control
-        virtual = per_arm[row["arm"]]
-        if row["kind"] == "effect" and control:
-            virtual = virtual.minus(per_arm[control])
-        plan = study.endpoints[row["endpoint"]]
-        margin = plan.margin.to(unit_of(study, row["endpoint"])) if plan.margin else None
-        found = equivalence(row["observed"], row["se"], virtual.means, margin=margin or 1.0)
-        own = {**row, "difference_low": found.low, "difference_high": found.high, "says": NO_MARGIN}
-        if margin is not None:
-            own |= {"margin": margin, "p_within_margin": found.within, "p_within_mcse": found.mcse}
-            own |= {"p_tost": found.p_tost, "says": found.says, "missed": found.says == "different"}
-        rows.append(own)
-    return rows
+def agreed(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The comparison's rows of arms and effects, with the verdict in words also where there is no margin."""
+    return [
+        {**row, "says": row.get("says", NO_MARGIN), "missed": row.get("says") == "different"}
+        for row in summary.get("arms", [])
+    ]
 
 
 def validation(rows: list[dict[str, Any]], kind: str, *, validated: bool, unit: str) -> Table | Absent:
