@@ -1,7 +1,7 @@
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help trial study sensitivity test test-slow benchmark format lock clean setup
+.PHONY: help trial study sensitivity test test-slow test-faults benchmark format lock clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,14 @@ test: setup ## lint, types and quick tests
 test-slow: setup ## the tests marked slow
 	$(BIN)/pytest -m slow
 
+test-faults: setup .tools/peers/.made ## kill, starve, corrupt and forge: what a run must survive and verify must see
+	$(BIN)/pytest -m faults
+
+.tools/peers/.made: tests/peers/requirements.lock
+	tools/uv venv -q --clear --python .venv .tools/peers
+	tools/uv pip sync -q --python .tools/peers --require-hashes $<
+	touch $@
+
 benchmark: setup ## measure engine, population and comparison beside others (half an hour; needs a C++ compiler)
 	tools/uv pip install -q --python .venv --target .tools/benchmark --no-deps --require-hashes \
 		--build-constraints benchmarks/requirements.lock -r benchmarks/requirements.lock
@@ -41,11 +49,13 @@ format: setup ## rewrite the code in the house format
 
 lock: ## resolve requirements.lock again; versions that still fit stay (delete the file to renew all)
 	tools/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
-		--group test --group lint --group build pyproject.toml -o requirements.lock
+		--extra slurm --group test --group lint --group build pyproject.toml -o requirements.lock
 	tools/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
 		--group benchmark --constraints requirements.lock --no-binary numbalsoda --emit-build-options \
 		$(addprefix --no-emit-package ,jax jaxlib llvmlite ml-dtypes numba numpy opt-einsum scipy) \
 		-o benchmarks/requirements.lock
+	tools/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 \
+		--group pyproject.toml:peers -o tests/peers/requirements.lock
 
 clean: ## remove the environment and the caches; results stay
 	rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis dist

@@ -14,7 +14,7 @@ ROOMS: list[str] = [
     "units", "philox", "streams", "record", "store", "cluster", "inference", "mixture",
     "borrowing", "analysis", "agreement", "decision", "model", "library", "trace", "evidence", "population",
     "study", "enrolment", "dosing", "engine", "trial", "posterior", "simulation", "pharmacometrics", "calibration",
-    "comparison", "results", "report", "pipeline", "cli",
+    "comparison", "results", "provenance", "export", "report", "dossier", "pipeline", "cli",
 ]  # fmt: skip
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py" and "models" not in p.parts]
 
