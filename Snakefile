@@ -1,9 +1,10 @@
 # population ─┬─> calibrate ─(posterior)─┐
-#             └──────────────────────────┴─> simulate ─> trial ─> compare ─> report
+#             └──────────────────────────┴─> simulate ─> trial ─> compare ─> report ─> dossier ─> seal
 #
 #   cohort run                 every study in config/studies, then a table
 #   snakemake -c2              the same without the table
-#   snakemake -c2 results/laplace/report.html        one study
+#   snakemake -c2 results/laplace/manifest.json      one study
+#   snakemake --profile config/profiles/slurm        on a SLURM cluster
 #
 # made/<step>.json: what a step's output rests on. A step reads it beside the data and refuses what no longer holds.
 
@@ -13,6 +14,7 @@ import os
 from cohort import read_study
 from cohort.library import path_of
 
+CLUSTER = config.get("cluster", "local")  # not a rule's param: what was made elsewhere is not made again
 STUDIES = glob_wildcards("config/studies/{study}.yaml").study
 
 wildcard_constraints:
@@ -60,43 +62,54 @@ def outcomes(use):
 
 
 rule all:
-    input: expand("results/{study}/report.html", study=STUDIES)
+    input: expand("results/{study}/manifest.json", study=STUDIES)
 
 rule population:
     input: study="config/studies/{study}.yaml", model=model_file, files=people_files
     output: "results/{study}/population.parquet", "results/{study}/attrition.json", "results/{study}/made/population.json"
     log: "results/{study}/log/population.txt"
-    shell: "cohort population {input.study} 2>&1 | tee {log}"
+    shell: "cohort population {input.study:q} --cluster {CLUSTER:q} 2>&1 | tee {log:q}"
 
 rule calibrate:
     input: study="config/studies/{study}.yaml", model=model_file, people=rules.population.output, outcomes=outcomes({"calibration"})
     output: "results/{study}/posterior.nc", "results/{study}/made/calibrate.json"
     log: "results/{study}/log/calibrate.txt"
-    shell: "cohort calibrate {input.study} 2>&1 | tee {log}"
+    shell: "cohort calibrate {input.study:q} --cluster {CLUSTER:q} 2>&1 | tee {log:q}"
 
 rule simulate:
     input: study="config/studies/{study}.yaml", model=model_file, people=rules.population.output, posterior=posterior
     output: directory("results/{study}/arms"), "results/{study}/parameters.parquet", "results/{study}/made/simulate.json"
     log: "results/{study}/log/simulate.txt"
     threads: max(1, workflow.cores // 2)  # starting up leaves cores idle: two studies at a time
-    params: cluster=config.get("cluster", "local")
-    shell: "cohort simulate {input.study} --cluster {params.cluster:q} --workers {threads} 2>&1 | tee {log}"
+    shell: "cohort simulate {input.study:q} --cluster {CLUSTER:q} --workers {threads} 2>&1 | tee {log:q}"
 
 rule trial:
     input: study="config/studies/{study}.yaml", people=rules.population.output, arms=rules.simulate.output, posterior=posterior
     output: "results/{study}/trial.parquet", "results/{study}/made/trial.json"
     log: "results/{study}/log/trial.txt"
     threads: max(1, workflow.cores // 2)
-    shell: "cohort trial {input.study} --workers {threads} 2>&1 | tee {log}"
+    shell: "cohort trial {input.study:q} --workers {threads} 2>&1 | tee {log:q}"
 
 rule compare:
     input: study="config/studies/{study}.yaml", trial=rules.trial.output, posterior=posterior, registered=registered, learnt=taught_by, outcomes=outcomes({"calibration", "validation"})
     output: "results/{study}/comparison.nc", "results/{study}/made/compare.json"
     log: "results/{study}/log/compare.txt"
-    shell: "cohort compare {input.study} 2>&1 | tee {log}"
+    shell: "cohort compare {input.study:q} --cluster {CLUSTER:q} 2>&1 | tee {log:q}"
 
 rule report:
     input: study="config/studies/{study}.yaml", comparison=rules.compare.output, posterior=posterior
     output: "results/{study}/report.html"
     log: "results/{study}/log/report.txt"
-    shell: "cohort report {input.study} 2>&1 | tee {log}"
+    shell: "cohort report {input.study:q} 2>&1 | tee {log:q}"
+
+rule dossier:
+    input: study="config/studies/{study}.yaml", report=rules.report.output
+    output: "results/{study}/dossier.html"
+    log: "results/{study}/log/dossier.txt"
+    shell: "cohort dossier {input.study:q} 2>&1 | tee {log:q}"
+
+rule seal:
+    input: study="config/studies/{study}.yaml", report=rules.report.output, dossier=rules.dossier.output
+    output: "results/{study}/manifest.json"
+    log: "results/{study}/log/seal.txt"
+    shell: "cohort seal {input.study:q} 2>&1 | tee {log:q}"

@@ -1,9 +1,10 @@
 """Who is in the study: candidates of a source, the trial's own covariates, its criteria, its published baseline."""
 
+import itertools
 import math
 import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from cohort.population import matching, table
 from cohort.population.baseline import Target, read_targets
 from cohort.population.causal import Column
 from cohort.population.sources import Source, names
+from cohort.record import digest, file_digest, source_digest
+from cohort.store import Job, Store, run
 from cohort.streams import Streams, streams
 from cohort.study import Criterion, Share, Spread, Study, source_of, unit_of
 
@@ -94,72 +97,159 @@ def columns_of(study: Study) -> dict[str, Column]:
     }
 
 
-def screen(
+@dataclass
+class Tally:
+    """Candidates screened so far, how many were enrolled, and how many each criterion or condition turned away."""
+
+    screened: int = 0
+    enrolled: int = 0
+    excluded: dict[str, int] = field(default_factory=dict)
+
+
+def examined(
+    subjects: list[str],
     drawn: Callable[[list[str]], pl.DataFrame],
     refused: Callable[[list[str]], np.ndarray],
     criteria: Sequence[Criterion],
     units: Callable[[str], str],
-    size: int,
-) -> Screening:
-    """Screen candidates in order of their ids until `size` are eligible. drawn: who these ids stand for; refused: why
-    each cannot be (of a condition), empty text who can. Errors: PopulationError if there are not enough."""
-    excluded = {str(c): 0 for c in criteria}
-    enrolled: list[pl.DataFrame] = []
-    found = screened = 0
-    while found < size:
-        if screened >= max(PATIENCE, 64 * size) or (screened >= BLOCK and found == 0):
-            worst = max(excluded, key=lambda c: excluded[c])
+) -> pl.DataFrame:
+    """Candidates and why each is turned away, `reason`: empty of the eligible, whose other columns alone are filled.
+
+    drawn: who these ids stand for; refused: why each cannot be (of a condition), empty text who can.
+    """
+    reason = refused(subjects)
+    able = reason == ""
+    block = drawn([s for s, a in zip(subjects, able, strict=True) if a])
+    keep = able.copy()
+    for criterion in criteria:
+        passed = np.zeros(len(subjects), dtype=bool)
+        passed[able] = criterion.keeps(block[criterion.column].to_numpy(), units(criterion.column))
+        reason[keep & ~passed] = str(criterion)
+        keep &= passed
+    told = pl.DataFrame({"subject": subjects, "reason": pl.Series(reason, dtype=pl.String)})
+    return told.join(block.filter(pl.Series(keep[able])), on="subject", how="left", maintain_order="left")
+
+
+def eligible(
+    blocks: Iterator[pl.DataFrame], criteria: Sequence[Criterion], size: int, tally: Tally
+) -> Iterator[pl.DataFrame]:
+    """The eligible of each block, in order of their ids until there are `size`: screening stops at the candidate who
+    fills the cohort. Errors: PopulationError if there are not enough."""
+    tally.excluded |= {str(c): 0 for c in criteria}
+    for block in blocks:
+        enrolled = np.cumsum((block["reason"] == "").to_numpy())
+        last = min(int(np.searchsorted(enrolled, size - tally.enrolled)) + 1, block.height)
+        seen = block.head(last)
+        for why, n in seen.filter(pl.col("reason") != "").group_by("reason", maintain_order=True).len().rows():
+            tally.excluded[why] = tally.excluded.get(why, 0) + n
+        people = seen.filter(pl.col("reason") == "").drop("reason")
+        tally.screened += last
+        tally.enrolled += people.height
+        yield people
+        if tally.enrolled >= size:
+            return
+        if tally.screened >= max(PATIENCE, 64 * size) or tally.enrolled == 0:
+            worst = max(tally.excluded, key=lambda c: tally.excluded[c])
             raise PopulationError(
-                f"population.eligibility: {found} of {screened} candidates are eligible, {size} are needed; "
-                f"'{worst}' turned {excluded[worst]} away: widen it or change the covariates"
+                f"population.eligibility: {tally.enrolled} of {tally.screened} candidates are eligible, {size} are "
+                f"needed; '{worst}' turned {tally.excluded[worst]} away: widen it or change the covariates"
             )
-        subjects = names(screened, BLOCK)
-        reason = refused(subjects)
-        able = reason == ""
-        block = drawn([s for s, a in zip(subjects, able, strict=True) if a])
-        keep = able.copy()
-        for criterion in criteria:
-            passed = np.zeros(BLOCK, dtype=bool)
-            passed[able] = criterion.keeps(block[criterion.column].to_numpy(), units(criterion.column))
-            reason[keep & ~passed] = str(criterion)
-            keep &= passed
-        # Screening stops at the candidate who fills the cohort.
-        last = int(np.searchsorted(np.cumsum(keep), size - found)) + 1 if keep.any() else BLOCK
-        last = min(last, BLOCK)
-        for why in reason[:last][~keep[:last]]:
-            excluded[why] = excluded.get(why, 0) + 1
-        enrolled.append(block.filter(pl.Series(keep[able] & (np.arange(BLOCK)[able] < last))))
-        found += enrolled[-1].height
-        screened += last
-    return Screening(pl.concat(enrolled), screened, excluded)
 
 
-def sample_population(study: Study) -> Screening:
-    """Screen candidates until the cohort is full; with a baseline table, until a pool is, from which the cohort is
-    drawn by weight. Errors: PopulationError if it cannot be filled, MatchingError if the table cannot be met."""
+def screened(study: Study, first: int) -> pl.DataFrame:
+    """BLOCK candidates of a study, numbered from `first` on, as `examined` returns them."""
     model, source = load(study.model, study.path.parent), source_of(study)
-    plan = study.population
 
     def refused(subjects: list[str]) -> np.ndarray:
         own = streams(study.seed, "population", subjects)
         return source.refused(own, _given(study, source, own))
 
-    wanted = plan.size * (plan.match.pool if plan.match else 1)
+    return examined(
+        names(first, BLOCK),
+        lambda subjects: candidates(study, source, model, subjects),
+        refused,
+        study.population.eligibility,
+        lambda column: unit_of(source, model, column),
+    )
+
+
+def _job(study: Study, first: int) -> Job:
+    plan = study.population
+    rests = {
+        "population": plan.model_dump(mode="json", exclude={"size", "match"}),
+        "files": {str(f): file_digest(study.root / f) for f in plan.files},
+        "model": digest(load(study.model, study.path.parent).text),
+        "seed": study.seed,
+        "code": source_digest(),
+    }
+    return Job(digest([rests, first])[:32], screened, (study, first))
+
+
+def enrol(
+    study: Study,
+    tally: Tally,
+    *,
+    store: Store | None = None,
+    client: Any = None,
+    tidy: bool = False,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    said: Callable[[str], None] = lambda text: None,
+) -> Iterator[pl.DataFrame]:
+    """The eligible people of a study, block by block, until the cohort is full; of one that matches a baseline table,
+    until the pool is. With `store`, blocks are kept there and found again, and to be `tidy` those of other runs are
+    removed at the end; with `client`, they are Dask tasks. Errors: PopulationError if it cannot be filled."""
+    plan = study.population
+    size = plan.size * (plan.match.pool if plan.match else 1)
+
+    kept: list[str] = []
+
+    def blocks() -> Iterator[pl.DataFrame]:
+        first = 0
+        while True:
+            # As many more as it takes if the next are as eligible as those before: a few rounds fill the cohort.
+            share = tally.enrolled / tally.screened if tally.enrolled else 1.0
+            more = range(first, first + BLOCK * math.ceil((size - tally.enrolled) / share / BLOCK), BLOCK)
+            first = more.stop
+            if store is None:
+                yield from (screened(study, at) for at in more)
+            else:
+                for key in run(store, (_job(study, at) for at in more), client=client, said=said):
+                    kept.append(key)
+                    yield store.read(key)
+
     try:
-        pool = screen(
-            lambda subjects: candidates(study, source, model, subjects),
-            refused,
-            plan.eligibility,
-            lambda column: unit_of(source, model, column),
-            wanted,
-        )
+        for people in eligible(blocks(), plan.eligibility, size, tally):
+            progress(min(tally.enrolled, size), size)
+            yield people
+        if store is not None and tidy:
+            store.keep(kept)
     except PopulationError as e:
         raise PopulationError(f"{study.path}: {e}") from None
-    if plan.match is None:
-        return pool
-    targets = read_targets(study.root / plan.match.table, source.columns, plan.eligibility)
-    people, told = match(pool.people, targets, plan.size, study.seed, soft=plan.match.soft)
-    return Screening(people, pool.screened, pool.excluded, told)
+
+
+def sample_population(
+    study: Study,
+    *,
+    store: Store | None = None,
+    client: Any = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    said: Callable[[str], None] = lambda text: None,
+) -> Screening:
+    """Screen candidates until the cohort is full; with a baseline table, until a pool is, from which the cohort is
+    drawn by weight. Errors: PopulationError if it cannot be filled, MatchingError if the table cannot be met."""
+    tally, plan = Tally(), study.population
+    blocks = enrol(study, tally, store=store, client=client, progress=progress, said=said)
+    people, told = (pl.concat(blocks), None) if plan.match is None else matched(study, blocks)
+    return Screening(people, tally.screened, tally.excluded, told)
+
+
+def matched(study: Study, pool: Iterator[pl.DataFrame]) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The cohort drawn by weight from a pool, so that it has the study's baseline table; and how near it came. Errors:
+    MatchingError if the table cannot be met."""
+    plan = study.population
+    assert plan.match is not None
+    targets = read_targets(study.root / plan.match.table, source_of(study).columns, plan.eligibility)
+    return match(pl.concat(pool), targets, plan.size, study.seed, soft=plan.match.soft)
 
 
 def draw_people(
@@ -178,17 +268,22 @@ def draw_people(
         people = source.people(streams(seed, "population", subjects))
         return pl.DataFrame(table.table(subjects, people, source.columns))
 
-    screening = screen(
-        drawn,
-        lambda subjects: source.refused(streams(seed, "population", subjects)),
-        criteria,
-        lambda column: source.columns[column].unit,
-        size * (pool if targets else 1),
-    )
+    def blocks() -> Iterator[pl.DataFrame]:
+        for first in itertools.count(step=BLOCK):
+            yield examined(
+                names(first, BLOCK),
+                drawn,
+                lambda subjects: source.refused(streams(seed, "population", subjects)),
+                criteria,
+                lambda column: source.columns[column].unit,
+            )
+
+    tally = Tally()
+    people = pl.concat(eligible(blocks(), criteria, size * (pool if targets else 1), tally))
     if not targets:
-        return screening
-    people, told = match(screening.people, targets, size, seed, soft=soft)
-    return Screening(people, screening.screened, screening.excluded, told)
+        return Screening(people, tally.screened, tally.excluded)
+    matched, told = match(people, targets, size, seed, soft=soft)
+    return Screening(matched, tally.screened, tally.excluded, told)
 
 
 def match(
@@ -207,6 +302,13 @@ def match(
         "warnings": matched.warnings(size),
         "rows": matched.table.with_columns(enrolled=enrolled).to_dicts(),
     }
+
+
+def columns_read(study: Study) -> list[str]:
+    """Columns of the study's people that simulation and allocation read, in order, beside `subject`."""
+    model, plan = load(study.model, study.path.parent), study.conduct.allocation
+    strata = [one.column for one in plan.strata] if plan else []
+    return list(dict.fromkeys([*model.covariates.fields(), *strata]))
 
 
 def covariates_of(model: Model, people: pl.DataFrame) -> Any:

@@ -1,16 +1,20 @@
 """Real arms: their published summaries, with sources. `arms` reads names only; `read` opens the outcomes."""
 
-import csv
-import io
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from cohort.bounded import BoundError, csv_rows
+
 COLUMNS = [
     "trial", "registry", "arm", "outcome", "visit", "n", "estimate", "se", "events", "unit", "pooled_sd",
     "assay", "analysis_set", "adjustment", "missing_data", "source", "status",
 ]  # fmt: skip
+WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -32,31 +36,25 @@ class EvidenceError(ValueError):
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Each row with the line that it ends on; every row has every column."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise EvidenceError(f"{path}:1: not UTF-8 text; save the file as UTF-8") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
-    try:
-        header = reader.fieldnames or []
-        missing = [c for c in COLUMNS if c not in header]
-        unknown = [c for c in header if c not in COLUMNS]
-        twice = sorted({c for c in header if header.count(c) > 1})
-        if missing or unknown or twice:
-            raise EvidenceError(
-                f"{path}:1: the header must be {','.join(COLUMNS)};"
-                + (f" missing {', '.join(missing)};" if missing else "")
-                + (f" unknown {', '.join(unknown)};" if unknown else "")
-                + (f" written twice {', '.join(twice)};" if twice else "")
-            )
-        lines = [(reader.line_num, line) for line in reader]
-    except csv.Error as e:
-        raise EvidenceError(f"{path}:{reader.line_num}: not CSV: {e}") from None
-    wrong = [number for number, line in lines if "" in line or None in line.values()]
+        header, rows = csv_rows(path)
+    except BoundError as e:
+        raise EvidenceError(str(e)) from None
+    missing = [c for c in COLUMNS if c not in header]
+    unknown = [c for c in header if c not in COLUMNS]
+    twice = sorted({c for c in header if header.count(c) > 1})
+    if missing or unknown or twice:
+        raise EvidenceError(
+            f"{path}:1: the header must be {','.join(COLUMNS)};"
+            + (f" missing {', '.join(missing)};" if missing else "")
+            + (f" unknown {', '.join(unknown)};" if unknown else "")
+            + (f" written twice {', '.join(twice)};" if twice else "")
+        )
+    wrong = [number for number, row in rows if len(row) != len(header)]
     if wrong:
         raise EvidenceError(
             "\n".join(f"{path}:{n}: more or fewer cells than the {len(COLUMNS)} columns of the header" for n in wrong)
         )
-    return lines
+    return [(number, dict(zip(header, row, strict=True))) for number, row in rows]
 
 
 def arms(path: Path) -> list[Row]:
@@ -85,16 +83,9 @@ def read(path: Path) -> pl.DataFrame:
             text = line[column].strip()
             if not text:
                 return None
-            try:
-                value = kind(text)
-                if (
-                    value != value
-                    or abs(value) == float("inf")
-                    or (positive and value <= 0)
-                    or (kind is int and value < 0)
-                ):
-                    raise ValueError
-            except ValueError:
+            read = (WHOLE if kind is int else NUMBER).fullmatch(text)
+            value = kind(text) if read else math.nan
+            if not math.isfinite(value) or (positive and value <= 0) or (kind is int and value < 0):
                 wrong.append(f"{path}:{number}, {column}: {text!r}; write a {'positive ' if positive else ''}number")
                 return None
             return value

@@ -1,18 +1,32 @@
-"""Find a model by name in the library, or by path anywhere; a model is its file, and travels as its text."""
+"""Find a model by name in the library, or by path anywhere; a model is its file, and travels as its text.
+
+A model is code, and reading it runs it. One from outside the library is named with its hash before it does; where the
+environment variable COHORT_UNTRUSTED is 1, as `cohort --untrusted` sets it for itself and all that it starts, only text
+that is in the library runs.
+"""
 
 import dataclasses
 import functools
 import hashlib
 import linecache
+import logging
+import os
+import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cohort.bounded import printable
 from cohort.model import Model
 
 _here = Path(__file__).resolve().parent
 FOLDER = _here / "models" if (_here / "models").is_dir() else _here.parent / "models"
+
+
+NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)  # of a model in the library
+UNTRUSTED = "COHORT_UNTRUSTED"
+_log = logging.getLogger(__name__)
 
 
 class ModelError(ValueError):
@@ -25,24 +39,60 @@ def names() -> list[str]:
 
 def path_of(reference: str, beside: Path | None = None) -> Path:
     """The file of a model named as in a study: a name in the library, or a path ending in .py."""
-    path = (beside or Path()) / reference if reference.endswith(".py") else FOLDER / f"{reference}.py"
-    if not path.is_file():
+    own = reference.endswith(".py")
+    path = (beside or Path()) / reference if own else FOLDER / f"{reference}.py"
+    if not (own or NAME.fullmatch(reference)) or not os.path.isfile(path):
         raise ModelError(
-            f"no model {reference!r}; the library has: {', '.join(names())}. "
+            f"no model {reference[:100]!r}; the library has: {', '.join(names())}. "
             "A model of your own is given by its path, ending in .py"
         )
     return path
 
 
-def load(reference: str, beside: Path | None = None) -> Model:
-    """`load("evolocumab")` from the library; `load("my/model.py")` from anywhere. Errors: ModelError."""
+def load(reference: str, beside: Path | None = None, within: Sequence[Path] = ()) -> Model:
+    """`load("evolocumab")` from the library; `load("my/model.py")` from anywhere, or, as a study file names it, only
+    from `within` these folders once links are followed. Errors: ModelError."""
     path = path_of(reference, beside)
-    return from_text(str(path), path.read_text())
+    homes = [folder.resolve() for folder in within] if reference.endswith(".py") else []
+    if homes and not any(path.resolve().is_relative_to(home) for home in homes):
+        raise ModelError(f"{reference!r} leaves the project; keep a model of your own below its root")
+    text = path.read_text(encoding="utf-8")
+    if not in_library(text):
+        _show(str(path), hashlib.sha256(text.encode()).hexdigest())
+    return from_text(str(path), text)
+
+
+def in_library(text: str) -> bool:
+    """Whether this very text is that of a model of the library, wherever it stands."""
+    return hashlib.sha256(text.encode()).hexdigest() in _shipped()
 
 
 @functools.cache
+def _shipped() -> frozenset[str]:
+    return frozenset(hashlib.sha256(path_of(name).read_bytes()).hexdigest() for name in names())
+
+
+@functools.cache
+def _show(path: str, digest: str) -> None:
+    """Once in a process: what is about to run."""
+    if os.environ.get(UNTRUSTED) != "1":
+        said = "%s: a model from outside the library, which is code and runs now; sha256 %s"
+        _log.warning(said, printable(path), digest)
+
+
 def from_text(path: str, text: str) -> Model:
-    """The model that `text` defines. Errors: ModelError with the line that failed."""
+    """The model that `text` defines. Errors: ModelError with the line that failed, or because it may not run."""
+    if os.environ.get(UNTRUSTED) == "1" and not in_library(text):
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        raise ModelError(
+            f"{path}: this model is code from outside the library (sha256 {digest}) and is not run as untrusted; "
+            f"read it, then leave out --untrusted, or name one of the library: {', '.join(names())}"
+        )
+    return _run(path, text)
+
+
+@functools.cache
+def _run(path: str, text: str) -> Model:
     digest = hashlib.sha256(text.encode()).hexdigest()
     module = types.ModuleType(f"cohort.models.{Path(path).stem}_{digest[:8]}")
     module.__file__ = path

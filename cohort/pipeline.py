@@ -7,8 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
+from cohort.cluster import Cluster, Slurm, named
 from cohort.study import read_study
 
+PROFILES = Path("config/profiles")
 STEPS = re.compile(r"(\d+) of (\d+) steps")
 
 
@@ -24,14 +28,22 @@ def run(
     say: Callable[[str], None],
     progress: Callable[[int, int], None],
 ) -> None:
-    """Make the reports of these studies. `say` gets the lines of the steps. Errors: PipelineError."""
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores or os.cpu_count() or 1), "--rerun-incomplete"]
+    """Make and seal the results of these studies. `say` gets the lines of the steps. Errors: PipelineError, and
+    ClusterError for a cluster file that cannot be used."""
+    command = [sys.executable, "-m", "snakemake", *_profile(named(cluster))]
+    command += ["--cores", str(cores)] if cores else []
     # What others wait for goes first: studies that calibrate, and all that leads there.
     calibrating = [
-        f"results/{name}/report.html" for name in names if read_study(f"config/studies/{name}.yaml").calibration
+        f"results/{name}/manifest.json" for name in names if read_study(f"config/studies/{name}.yaml").calibration
     ]
     command += ["--prioritize", *calibrating] if calibrating else []
-    command += ["--nocolor", "--config", f"cluster={cluster}", "--", *(f"results/{name}/report.html" for name in names)]
+    command += [
+        "--nocolor",
+        "--config",
+        f"cluster={cluster}",
+        "--",
+        *(f"results/{name}/manifest.json" for name in names),
+    ]
     environment = {
         # What is compiled once serves every later step; it loads to the same bits.
         "JAX_COMPILATION_CACHE_DIR": str(Path("results/.compiled").resolve()),
@@ -54,3 +66,18 @@ def run(
     if process.returncode:
         said = "\n".join(heard[-40:])
         raise PipelineError(f"{said}\n\nThe run stopped; the lines above and results/<study>/log/ say why.")
+
+
+def _profile(where: Cluster) -> list[str]:
+    """Snakemake's options for steps on this machine, or for steps that are jobs of their own."""
+    folder = PROFILES / ("slurm" if isinstance(where, Slurm) else "local")
+    file = folder / "config.yaml"
+    if not file.is_file():
+        raise PipelineError(f"{file}: no such file; copy it from the project's own config/profiles")
+    options = ["--profile", str(folder)]
+    if isinstance(where, Slurm):
+        given = {"slurm_partition": where.queue, "slurm_account": where.account}
+        resources = [f"{name}={value!r}" for name, value in given.items() if value]
+        # On the command line they would replace the profile's, which are repeated.
+        options += ["--default-resources", *yaml.safe_load(file.read_text()).get("default-resources", []), *resources]
+    return options

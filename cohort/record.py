@@ -1,10 +1,13 @@
 """Canonical JSON, hashes and the audit trail: what every step writes to."""
 
 import fcntl
+import functools
 import hashlib
 import json
 import math
+import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
@@ -12,6 +15,13 @@ from pathlib import Path
 from typing import Any
 
 VERSIONED = ("jax", "jaxlib", "llvmlite", "numpyro", "pymc", "arviz", "numpy", "scipy", "polars", "pyarrow", "dask")
+# What in the environment may decide bits: compilers' flags, and which code paths numerical libraries take.
+FLAGS = re.compile(
+    r"XLA_FLAGS|LLVM_OPTIONS|PYTENSOR_FLAGS|MKL_CBWR|OPENBLAS_CORETYPE|OMP_NUM_THREADS|SOURCE_DATE_EPOCH"
+    r"|NPY_(DISABLE|ENABLE)_CPU_FEATURES|JAX_(ENABLE_X64|PLATFORMS|DEFAULT_\w+)|NUMBA_(CPU_\w+|FASTMATH\w*|OPT)"
+)
+# Instruction sets that arithmetic is compiled for, of x86 and of ARM, among the many flags of a processor.
+ARITHMETIC = re.compile(r"sse\w*|ssse3|avx\w*|fma\w*|f16c|amx\w*|asimd\w*|sve\w*")
 
 
 def canonical(value: Any) -> str:
@@ -66,6 +76,45 @@ def code() -> dict[str, Any]:
     }
 
 
+@functools.cache
+def source_digest() -> str:
+    """SHA-256 over the package's source files and the versions of the libraries that compute: what other code leaves
+    is another result."""
+    here = Path(__file__).resolve().parent
+    files = [p.relative_to(here) for p in sorted(here.rglob("*.py"))]
+    own = {str(f): file_digest(here / f) for f in files if f.parts[0] != "models"}
+    return digest([own, {name: metadata.version(name) for name in VERSIONED}])
+
+
+def versions() -> dict[str, str]:
+    """Every distribution installed beside this one, by its normalised name."""
+    found = {re.sub(r"[-_.]+", "-", each.name).lower(): each.version for each in metadata.distributions()}
+    return dict(sorted(found.items()))
+
+
+def hardware() -> dict[str, Any]:
+    """On what this process computes: the processor's name, the instruction sets its arithmetic may use, and what the
+    environment sets of compilers and numerical libraries."""
+    about: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            about.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass  # no Linux: the platform's own name must do
+    told = (about.get("flags") or about.get("Features") or "").split()
+    return {
+        "cpu": about.get("model name") or platform.processor() or platform.machine(),
+        "isa": sorted(flag for flag in told if ARITHMETIC.fullmatch(flag)),
+        "flags": {name: value for name, value in sorted(os.environ.items()) if FLAGS.fullmatch(name)},
+    }
+
+
+def trail(text: str) -> list[str]:
+    """The lines of an audit trail. They end at line feeds alone: what is told may hold what Unicode calls an end."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 class Audit:
     """An append-only trail of JSON lines, each carrying the hash of the line before it."""
 
@@ -75,14 +124,17 @@ class Audit:
     def lines(self) -> list[dict[str, Any]]:
         if not self.path.is_file():
             return []
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        return [json.loads(line) for line in trail(self.path.read_text(encoding="utf-8"))]
 
     def append(self, event: str, **facts: Any) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+") as f:
+        with self.path.open("a+", encoding="utf-8") as f:
             fcntl.flock(f, fcntl.LOCK_EX)  # steps of one study may end at the same moment
             f.seek(0)
-            before = f.read().splitlines()
+            text = f.read()
+            before = trail(text)
+            if text and not text.endswith("\n"):
+                f.write("\n")  # a line that was cut off stays as it is, and shows as a break in the chain
             line = {
                 "event": event,
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -90,14 +142,16 @@ class Audit:
                 **plain(facts),
             }
             f.write(canonical(line) + "\n")
+            f.flush()
+            os.fsync(f.fileno())
 
     def broken_at(self) -> int | None:
         """The first line (from 1) whose link to the line before does not hold; None when the chain is whole."""
         previous = None
-        for number, text in enumerate(self.path.read_text().splitlines(), 1):
+        for number, text in enumerate(trail(self.path.read_text(encoding="utf-8")), 1):
             try:
                 link = json.loads(text)["previous"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 return number
             if link != previous:
                 return number

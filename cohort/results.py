@@ -10,7 +10,7 @@ import polars as pl
 
 from cohort.comparison import Learnt, registered_path
 from cohort.library import load
-from cohort.record import Audit, canonical, digest, file_digest
+from cohort.record import Audit, canonical, digest, file_digest, source_digest
 from cohort.store import write_text
 from cohort.study import Study, fingerprint, planned, read_study
 
@@ -87,18 +87,27 @@ class Results:
 
     @cached_property
     def population(self) -> pl.DataFrame:
-        return pl.read_parquet(self._there(self.population_file, "population"))
+        return pl.read_parquet(self.there(self.population_file, "population"))
+
+    @property
+    def enrolled(self) -> pl.DataFrame:
+        """Of the population, the columns that simulation reads: there may be a million people of a hundred columns."""
+        from cohort.enrolment import columns_read
+
+        return pl.read_parquet(
+            self.there(self.population_file, "population"), columns=["subject", *columns_read(self.study)]
+        )
 
     @cached_property
     def attrition(self) -> dict[str, Any]:
-        return json.loads(self._there(self.attrition_file, "population").read_text())
+        return json.loads(self.there(self.attrition_file, "population").read_text())
 
     @cached_property
     def matching(self) -> dict[str, Any] | None:
         """How the people were matched to a published baseline table; None where the study names none."""
         if self.study.population.match is None:
             return None
-        return json.loads(self._there(self.matching_file, "population").read_text())
+        return json.loads(self.there(self.matching_file, "population").read_text())
 
     @cached_property
     def posterior(self) -> "xr.DataTree | None":
@@ -108,26 +117,26 @@ class Results:
         import xarray as xr
 
         owner = self.calibrated
-        return xr.open_datatree(owner._there(owner.posterior_file, "calibrate")).load()
+        return xr.open_datatree(owner.there(owner.posterior_file, "calibrate")).load()
 
     @cached_property
     def parameters(self) -> pl.DataFrame:
-        return pl.read_parquet(self._there(self.parameters_file, "simulate"))
+        return pl.read_parquet(self.there(self.parameters_file, "simulate"))
 
     @cached_property
     def visits(self) -> pl.DataFrame:
         """A row per draw, arm, subject and visit."""
-        return pl.concat([pl.read_parquet(self._there(self.arm_file(arm), "simulate")) for arm in self.study.arms])
+        return pl.concat([pl.read_parquet(self.there(self.arm_file(arm), "simulate")) for arm in self.study.arms])
 
     @cached_property
     def trial(self) -> pl.DataFrame:
-        return pl.read_parquet(self._there(self.trial_file, "trial"))
+        return pl.read_parquet(self.there(self.trial_file, "trial"))
 
     @cached_property
     def comparison(self) -> "xr.DataTree":
         import xarray as xr
 
-        return xr.open_datatree(self._there(self.comparison_file, "compare")).load()
+        return xr.open_datatree(self.there(self.comparison_file, "compare")).load()
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -161,7 +170,7 @@ class Results:
     @cached_property
     def sensitivity(self) -> dict[str, Any] | None:
         """The calibration under other assumptions; None where `cohort sensitivity` has not been run on it."""
-        if not self.sensitivity_file.is_file() or self._stamp("sensitivity") != self.basis("sensitivity"):
+        if not self.sensitivity_file.is_file() or self._changed("sensitivity") != []:
             return None
         return json.loads(self.sensitivity_file.read_text())
 
@@ -179,7 +188,7 @@ class Results:
             uses = {use.file: use.use for use in study.evidence.values()}
             read = [f for f, use in uses.items() if step == "compare" or use == "calibration"]
             rests["evidence"] = {f.as_posix(): file_digest(study.root / f) for f in read}
-        if step in ("calibrate", "simulate", "trial", "compare", "sensitivity"):
+        if step in ("calibrate", "simulate", "trial", "compare", "sensitivity", "export"):
             rests["posterior"] = file_digest(self.posterior_file) if self.posterior_file.is_file() else None
         if step == "compare":
             registered = registered_path(study)
@@ -197,18 +206,29 @@ class Results:
         file = self._stamp_file(step)
         return json.loads(file.read_text()) if file.is_file() else None
 
-    def stamp(self, step: str) -> None:
-        """Write down what a step that is done rests on, so that a later one can tell whether it still holds."""
-        write_text(self._stamp_file(step), canonical(self.basis(step)))
+    def _changed(self, step: str) -> list[str] | None:
+        """What has changed of what a step rested on; None where nothing says what that was."""
+        then, now = self._stamp(step), self.basis(step)
+        return None if then is None else [key for key in now if then.get(key) != now[key]]
 
-    def _there(self, path: Path, verb: str) -> Path:
+    def begin(self, step: str) -> None:
+        """What a step left before is undone from here on: killed half-way, it leaves nothing that a later one takes."""
+        self._stamp_file(step).unlink(missing_ok=True)
+
+    def stamp(self, step: str) -> None:
+        """Write down what a step that is done rests on, so that a later one can tell whether it still holds; and which
+        code did it, which the record tells and no step asks for."""
+        write_text(self._stamp_file(step), canonical({**self.basis(step), "code": source_digest()}))
+
+    def there(self, path: Path, verb: str) -> Path:
+        """A file that the step `verb` left, if it still rests on what is there. Errors: ResultsError."""
         command = f"run: cohort {verb} {self.study.path}"
         if not path.is_file():
             raise ResultsError(f"{path} is not there yet; {command}")
-        then, now = self._stamp(verb), self.basis(verb)
-        if then is None:
+        changed = self._changed(verb)
+        if changed is None:
             raise ResultsError(f"nothing says what {path} was made from; {command}")
-        if changed := [key for key in now if then.get(key) != now[key]]:
+        if changed:
             raise ResultsError(f"{path} was made from another {' and '.join(changed)}; {command}")
         return path
 

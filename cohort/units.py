@@ -9,7 +9,7 @@ from typing import Any
 
 import pint
 
-NUMBER_AND_UNIT = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*?)?\s*")
+NUMBER_AND_UNIT = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*(\S.*?)?\s*")
 
 # Names joined by * and /, each with one small exponent: pint would also work out 9**9**9**9.
 _FACTOR = r"\(*\s*(?:1|%|[^\W\d]\w*)\s*(?:(?:\*\*|\^)\s*-?\d(?:\.\d+)?\s*)?\)*\s*(?:(?:\*\*|\^)\s*-?\d\s*)?"

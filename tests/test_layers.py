@@ -11,7 +11,7 @@ import cohort
 
 PACKAGE = Path(cohort.__file__).parent
 ROOMS: list[str] = [
-    "units", "philox", "streams", "record", "store", "cluster", "inference", "mixture",
+    "bounded", "units", "philox", "streams", "record", "store", "cdisc", "cluster", "inference", "mixture",
     "borrowing", "analysis", "agreement", "decision", "model", "library", "trace", "evidence", "population",
     "study", "enrolment", "dosing", "engine", "trial", "posterior", "simulation", "pharmacometrics", "calibration",
     "comparison", "results", "provenance", "export", "report", "dossier", "pipeline", "cli",

@@ -1,6 +1,6 @@
 """The posterior of model parameters from calibration arms: opens calibration outcomes, and no others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,13 @@ import scipy
 
 from cohort import evidence
 from cohort.calibration import fitness
-from cohort.calibration.fit import Data, fitted, observed, priors, probability, run, sampler
-from cohort.calibration.response import CalibrationError, response
+from cohort.calibration.fit import Chains, Data, chain, fitted, observed, priors, stacked
+from cohort.calibration.response import CalibrationError
 from cohort.inference.diagnosis import convergence, flat, reasons_to_refuse
 from cohort.library import load
 from cohort.model import Model
 from cohort.record import canonical, digest, file_digest, plain
+from cohort.store import Store, run
 from cohort.study import Study, fingerprint
 
 if TYPE_CHECKING:
@@ -32,13 +33,17 @@ def calibrate(
     model: Model | None = None,
     leave_one_out: bool = True,
     apart: float = 0.0,
+    store: Store | None = None,
+    client: Any = None,
+    said: Callable[[str], None] = lambda text: None,
 ) -> "xr.DataTree":
     """Fit the study's parameters to its calibration evidence by NUTS.
 
     people: the population whose covariates the arms' means are taken over. Returns an ArviZ DataTree (`posterior` with
     every calibrated value in the model's units, `arm_mean`, `group_sd`; `sample_stats`; `log_likelihood`), with the fit
     and the hashes of what went in among its attributes. Errors: CalibrationError if R-hat > 1.01 or a transition
-    diverged: such a posterior is not returned. `apart`: as `probability` takes it.
+    diverged: such a posterior is not returned. `apart`: as `probability` takes it. With `store`, the chains of the
+    study's own model are kept there and found again; with `client`, they are Dask tasks.
     """
     plan = study.calibration
     if plan is None:
@@ -48,15 +53,21 @@ def calibrate(
             else "add it, or write parameters_from"
         )
         raise CalibrationError(f"{study.path}: there is no calibration section; {instead}")
+    own = model is None
     model = model or load(study.model, study.path.parent)
     files = [study.root / use.file for use in study.evidence.values() if use.use == "calibration"]
     outcomes = pl.concat([evidence.read(f) for f in files]) if outcomes is None else outcomes
     data = observed(study, outcomes)
-    endpoint = response(study, people, model, plan.subjects, plan.step.to(model.time))
-    inference = probability(study, model, endpoint, data, apart=apart)
-    measured = np.isfinite(data.mean)
-    mcmc = run(sampler(inference, chains=plan.chains, warmup=plan.warmup, draws=plan.draws), study.seed, measured)
-    posterior = _tree(mcmc, study, data, partial(fitted, study, model, endpoint, data))
+    covariates = people.select("subject", *model.covariates.fields())
+    chains = Chains(study, model, covariates, data, apart, leave_one_out)
+    if store is None or not own:
+        drawn = [chain(chains, number) for number in range(plan.chains)]
+    else:
+        keys = list(run(store, map(chains.job, range(plan.chains)), client=client, said=said))
+        drawn = [store.read(key) for key in keys]
+        store.keep(keys)
+    under = partial(fitted, study, model, chains.endpoint, data)
+    posterior = _tree(*stacked(drawn, ""), study, data, under)
     calibrated = priors(study, model)
     found = convergence(posterior, list(calibrated))
     if wrong := reasons_to_refuse(found):
@@ -64,14 +75,9 @@ def calibrate(
             f"{study.path}: the calibration did not converge: {'; '.join(wrong)}. Nothing was written"
         )
 
-    # Without one arm the posterior is close by: chains go on from where they are, with the steps they have adapted.
-    shorter = sampler(inference, chains=plan.chains, warmup=plan.warmup, draws=300)
-    shorter.post_warmup_state = mcmc.last_state
-
     def refit(arm: int) -> np.ndarray:
-        left = run(shorter, study.seed, measured & (np.arange(len(measured)) != arm)).get_samples(group_by_chain=True)
-        settled = {k: v[:, 100:].reshape(-1, *v.shape[2:]) for k, v in _natural(left).items()}
-        return fitted(study, model, endpoint, data, settled)["arm_mean"][:, arm]
+        left, _ = stacked(drawn, list(study.arms)[arm])
+        return under({k: v.reshape(-1, *v.shape[2:]) for k, v in left.items()})["arm_mean"][:, arm]
 
     summary: dict[str, Any] = {
         "diagnostics": found,
@@ -96,19 +102,18 @@ def calibrate(
     return posterior
 
 
-def _natural(samples: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The parameters themselves, without the standard variables that NUTS moved."""
-    return {k: np.asarray(v) for k, v in samples.items() if not k.endswith("|standard")}
-
-
-def _tree(mcmc: Any, study: Study, data: Data, fitted: Callable[..., dict[str, np.ndarray]]) -> "xr.DataTree":
+def _tree(
+    draws: dict[str, np.ndarray],
+    extra: dict[str, np.ndarray],
+    study: Study,
+    data: Data,
+    fitted: Callable[..., dict[str, np.ndarray]],
+) -> "xr.DataTree":
     from arviz_base import from_dict
 
-    draws = _natural(mcmc.get_samples(group_by_chain=True))
     shape = next(iter(draws.values())).shape
     made = fitted({k: v.reshape(-1, *v.shape[2:]) for k, v in draws.items()})
     made = {k: v.reshape(*shape, -1) for k, v in made.items()}
-    extra = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
     log_likelihood = {"mean": scipy.stats.norm.logpdf(data.mean, made["arm_mean"], data.se)}
     return from_dict(
         {

@@ -3,6 +3,7 @@
 NumPyro and its kin take seconds to import, so only the functions that sample do.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ import numpy as np
 import polars as pl
 
 from cohort import units
-from cohort.calibration.response import CalibrationError, slopes
+from cohort.calibration.response import CalibrationError, response, slopes
+from cohort.inference.sbc import TRACING
 from cohort.model import Model
-from cohort.study import Prior, Study
+from cohort.record import digest, hardware, source_digest
+from cohort.store import Job, table_digest
+from cohort.study import Prior, Study, fingerprint
 
 if TYPE_CHECKING:
-    from numpyro.infer import MCMC
+    from numpyro.infer import NUTS
 
 
 @dataclass(frozen=True)
@@ -184,22 +188,135 @@ def fitted(
     return jax.device_get(jax.jit(lambda v: jax.lax.map(one, v))({k: jnp.asarray(v) for k, v in values.items()}))
 
 
-def sampler(model_of_arms: Callable[[Any], None], *, chains: int, warmup: int, draws: int) -> "MCMC":
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """What a chain of NUTS needs: it is the same wherever it runs, and whichever others run with it.
+
+    `left_out`: whether each arm is also left out in turn, by a short run that goes on from where the chain ends.
+    """
+
+    study: Study
+    model: Model
+    people: pl.DataFrame
+    data: Data
+    apart: float
+    left_out: bool
+
+    @property
+    def used(self) -> np.ndarray:
+        return np.isfinite(self.data.mean)
+
+    @functools.cached_property
+    def endpoint(self) -> Callable[[Mapping[str, Any]], Any]:
+        plan = self.study.calibration
+        assert plan is not None
+        return response(self.study, self.people, self.model, plan.subjects, plan.step.to(self.model.time))
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """What determines the draws of a chain; with XLA, the processor's instructions as well."""
+        known = {name: _hashed(value) for name, value in vars(self.data).items()}
+        rests = [fingerprint(self.study), digest(self.model.text), table_digest(self.people), digest(known)]
+        return digest([*rests, self.apart, self.left_out, source_digest(), hardware()])
+
+    def job(self, number: int) -> Job:
+        return Job(digest([self.identity, number])[:32], chain, (self, number))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was made of the fields stays in its process."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Chains) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+
+@functools.lru_cache(maxsize=1)
+def programs(chains: Chains) -> tuple[Any, Any]:
+    """A whole chain, and the run that goes on from its end without an arm: compiled once for all chains of a process.
+
+    Left to itself NumPyro compiles the search for a starting point anew for every chain.
+    """
+    from numpyro.infer import MCMC
+
+    plan = chains.study.calibration
+    assert plan is not None
+    kernel = nuts(probability(chains.study, chains.model, chains.endpoint, chains.data, apart=chains.apart))
+
+    def run(key: Any, used: Any, draws: int, state: Any = None) -> tuple[Any, Any, Any]:
+        mcmc = MCMC(kernel, num_warmup=plan.warmup, num_samples=draws, progress_bar=False)
+        mcmc.post_warmup_state = state
+        mcmc.run(key, used, extra_fields=("energy", "diverging", "num_steps"))
+        return mcmc.get_samples(), mcmc.get_extra_fields(), mcmc.last_state
+
+    key, used = jax.random.key(0), chains.used
+    with TRACING:
+        whole = jax.jit(lambda key, used: run(key, used, plan.draws)).lower(key, used).compile()
+        end = jax.eval_shape(lambda key, used: run(key, used, plan.draws)[2], key, used)
+        short = jax.jit(lambda key, used, state: run(key, used, SHORT, state)).lower(key, used, end)
+        return whole, short.compile() if chains.left_out else None
+
+
+SHORT = 300  # draws of a chain without one arm, of which the first 100 settle it
+SETTLING = 100
+
+
+def _hashed(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [value.shape, digest(np.ascontiguousarray(value, float).tobytes())]
+    return {k: [_hashed(v) for v in row] for k, row in value.items()} if isinstance(value, dict) else value
+
+
+def nuts(model_of_arms: Callable[[Any], None]) -> "NUTS":
     """NUTS with a dense mass matrix; stimulation and its half-concentration are strongly correlated."""
-    from numpyro.infer import MCMC, NUTS, init_to_uniform
+    from numpyro.infer import NUTS, init_to_uniform
 
-    kernel = NUTS(model_of_arms, dense_mass=True, target_accept_prob=0.85, init_strategy=init_to_uniform(radius=0.5))  # type: ignore[arg-type]
-    return MCMC(
-        kernel,
-        num_warmup=warmup,
-        num_samples=draws,
-        num_chains=chains,
-        chain_method="parallel",
-        progress_bar=False,
-        jit_model_args=True,  # leaving another arm out is no new program
-    )
+    start: Any = init_to_uniform(radius=0.5)  # type: ignore[arg-type]
+    return NUTS(model_of_arms, dense_mass=True, target_accept_prob=0.85, init_strategy=start)
 
 
-def run(mcmc: "MCMC", seed: int, used: np.ndarray) -> "MCMC":
-    mcmc.run(jax.random.key(seed), used, extra_fields=("energy", "diverging", "num_steps"))
-    return mcmc
+def chain(chains: Chains, number: int) -> pl.DataFrame:
+    """Draws of one chain: of the fit, `without` empty, and where wanted without each arm in turn, settled.
+
+    A column for each element of a parameter, such as `kout` or `offset[0]`, and for what NUTS says of each draw, such
+    as `|diverging`.
+    """
+    plan = chains.study.calibration
+    assert plan is not None
+    key = jax.random.split(jax.random.key(chains.study.seed), plan.chains)[number]
+    whole, short = programs(chains)
+    drawn, told, end = whole(key, chains.used)
+    tables = [_table("", drawn, told, 0)]
+    if chains.left_out:
+        # Without one arm the posterior is close by: the chain goes on from where it is, with what it has adapted.
+        for arm, name in enumerate(chains.study.arms):
+            if chains.used[arm]:
+                drawn, told, _ = short(key, chains.used & (np.arange(len(chains.used)) != arm), end)
+                tables.append(_table(name, drawn, told, SETTLING))
+    return pl.concat(tables)
+
+
+def _table(without: str, drawn: Mapping[str, Any], told: Mapping[str, Any], settling: int) -> pl.DataFrame:
+    columns: dict[str, np.ndarray] = {}
+    natural = {name: values for name, values in drawn.items() if not name.endswith("|standard")}
+    for name, values in {**natural, **{f"|{name}": values for name, values in told.items()}}.items():
+        kept = np.asarray(values)[settling:]
+        columns |= {name: kept} if kept.ndim == 1 else {f"{name}[{i}]": kept[:, i] for i in range(kept.shape[1])}
+    rows = len(next(iter(columns.values())))
+    return pl.DataFrame({"without": pl.Series([without] * rows, dtype=pl.String), **columns})
+
+
+def stacked(chains: list[pl.DataFrame], without: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Parameters, and what NUTS says of each draw: (chains, draws, ...) each."""
+    parts = [table.filter(pl.col("without") == without).drop("without") for table in chains]
+    names: dict[str, list[str]] = {}
+    for column in parts[0].columns:
+        names.setdefault(column.partition("[")[0], []).append(column)
+    found = {
+        name: np.stack([part[own[0]].to_numpy() if own == [name] else part.select(own).to_numpy() for part in parts])
+        for name, own in names.items()
+    }
+    drawn = {name: values for name, values in found.items() if not name.startswith("|")}
+    return drawn, {name[1:]: values for name, values in found.items() if name.startswith("|")}

@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cohort.cli.app import app, bar, console, opened, refusals, say
+from cohort.cli.app import (
+    ClusterName,
+    Workers,
+    app,
+    at_work,
+    bar,
+    console,
+    opened,
+    refusals,
+    say,
+    spread,
+    store_of,
+    warn,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,11 +43,13 @@ def population(
         str | None, typer.Option(help="midazolam, caffeine or a YAML file: partition coefficients")
     ] = None,
     abundances: Annotated[str | None, typer.Option(help="a set of enzyme abundances")] = None,
+    cluster: ClusterName = "local",
+    workers: Workers = None,
 ) -> None:
     """Make virtual people: those of a study, screened against its criteria, or any number of a source."""
     told = (source, size, output, seed, condition, criterion, match, people, compound, abundances)
     if study is not None and all(option is None for option in told):
-        _enrol(study)
+        _enrol(study, cluster, workers)
         return
     if study is not None or source is None or size is None or output is None:
         message = "name a study file, which says everything; or --source, --size and -o FILE"
@@ -96,26 +111,35 @@ def _write_people(
     print(f"{size} people of {source.name}, {len(source.columns) + 1} columns, in {output}")
 
 
-def _enrol(study: Path) -> None:
-    with refusals("making virtual people"):
-        from cohort.enrolment import columns_of, sample_population
+def _enrol(study: Path, cluster: str, workers: int | None) -> None:
+    with refusals():
+        from cohort.enrolment import Tally, columns_of, enrol, matched
         from cohort.population.table import schema, write
         from cohort.record import canonical, plain
         from cohort.store import write as whole
         from cohort.store import write_text
 
         results = opened(study)
-        screening = sample_population(results.study)
-        shape = schema(columns_of(results.study))
-        rows = screening.people.select(shape.names).to_arrow().cast(shape)
-        whole(results.population_file, lambda temporary: write(temporary, [rows], shape))
-        counts = {"screened": screening.screened, "enrolled": screening.people.height, "excluded": screening.excluded}
-        write_text(results.attrition_file, canonical(counts))
-        if screening.matching:
-            write_text(results.matching_file, canonical(plain(screening.matching)))
-        results.stamp("population")
-        results.audit.append("population", study=results.study.name, **counts)
-        say(results, f"{screening.people.height} people enrolled of {screening.screened} screened")
+        plan, shape, tally = results.study.population, schema(columns_of(results.study)), Tally()
+        told = None
+        with at_work(results, "population"), spread(results.study.root, cluster, workers) as (client, where):
+            with bar(f"making people of {results.study.name}") as progress:
+                store = store_of(results, where, "population")
+                blocks = enrol(
+                    results.study, tally, store=store, client=client, tidy=True, progress=progress, said=warn
+                )
+                if plan.match is not None:  # the pool is weighted as a whole
+                    people, told = matched(results.study, blocks)
+                    blocks = iter([people])
+                rows = (block.select(shape.names).to_arrow().cast(shape) for block in blocks)
+                whole(results.population_file, lambda temporary: write(temporary, rows, shape))
+            counts = {"screened": tally.screened, "enrolled": plan.size, "excluded": tally.excluded}
+            write_text(results.attrition_file, canonical(counts))
+            if told:
+                write_text(results.matching_file, canonical(plain(told)))
+            results.stamp("population")
+            results.audit.append("population", study=results.study.name, **counts)
+        say(results, f"{plan.size} people enrolled of {tally.screened} screened")
 
 
 @app.command()

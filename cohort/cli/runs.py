@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cohort.cli.app import ClusterName, Workers, app, bar, console, refusals
+from cohort.cli.app import ClusterName, Workers, app, bar, console, refusals, spread
 
 
 @app.command()
@@ -21,19 +21,19 @@ def sbc(
     with refusals():
         import polars as pl
 
-        from cohort import cluster as clusters
         from cohort.analysis.cases import CASES, case
         from cohort.inference.sbc import calibrated, uniformity
         from cohort.report.ranks import print_ranks
+        from cohort.store import Store
 
         cases = [case(name) for name in names or CASES]
-        where = clusters.read_cluster(Path("config/cluster") / f"{cluster}.yaml")
-        where = where.model_copy(update={"workers": workers}) if workers else where
         rows = []
-        with clusters.client(where) as client:
+        kept = Store.at("results/.calibrated")
+        with spread(Path(), cluster, workers) as (client, _):
             for each in cases:
                 with bar(f"calibrating {each.name}") as progress:
-                    found = calibrated(each, replicates=replicates, seed=seed, client=client, progress=progress)
+                    how = {"replicates": replicates, "seed": seed, "store": kept, "client": client}
+                    found = calibrated(each, **how, progress=progress)
                 rows += uniformity(found)
         print_ranks(rows)
         if output:
@@ -52,7 +52,7 @@ def run(
     if unknown or not known:
         where = "no study file in config/studies/; run this in the project's folder"
         message = f"no study {', '.join(unknown)}; there are: {', '.join(known)}" if known else where
-        console.print(message, style="red")
+        console.print(message, style="red", markup=False)
         raise typer.Exit(2)
     with refusals():
         from cohort.study import read_study
@@ -60,9 +60,13 @@ def run(
         for name in names or known:
             read_study(Path("config/studies") / f"{name}.yaml")
     with refusals(), bar("running") as progress:
+        from cohort.bounded import printable
         from cohort.pipeline import run as pipeline
 
-        pipeline(names or known, cores=cores, cluster=cluster, say=console.print, progress=progress)
+        def told(line: str) -> None:
+            console.print(printable(line), markup=False)
+
+        pipeline(names or known, cores=cores, cluster=cluster, say=told, progress=progress)
     show(names or known)
 
 

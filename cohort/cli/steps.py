@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cohort.cli.app import ClusterName, StudyFile, Workers, app, bar, console, opened, refusals, say
+from cohort.cli.app import (
+    ClusterName,
+    StudyFile,
+    Workers,
+    app,
+    at_work,
+    bar,
+    console,
+    opened,
+    refusals,
+    say,
+    spread,
+    store_of,
+    warn,
+)
 
 if TYPE_CHECKING:
     from cohort.results import Results
@@ -18,11 +32,11 @@ def check(target: Annotated[Path, typer.Argument(help="a study file (.yaml) or a
     with refusals():
         if target.suffix == ".py":
             from cohort.engine import Numerics, described
-            from cohort.library import from_text, path_of
+            from cohort.library import load, path_of
             from cohort.trace import check_units
 
             path = path_of(str(target))
-            model = from_text(str(path), path.read_text())
+            model = load(str(target))
             how = described(model, Numerics())  # first: units are checked of what the engine can run
             wrong = check_units(model, str(path))
             if wrong:
@@ -43,7 +57,7 @@ def check(target: Annotated[Path, typer.Argument(help="a study file (.yaml) or a
 
 
 @app.command()
-def calibrate(study: StudyFile) -> None:
+def calibrate(study: StudyFile, cluster: ClusterName = "local", workers: Workers = None) -> None:
     """Fit the model's parameters to the calibration evidence."""
     with refusals("calibrating by NUTS, about a minute"):
         from cohort.calibration import calibrate as run
@@ -51,12 +65,14 @@ def calibrate(study: StudyFile) -> None:
         from cohort.store import write
 
         results = opened(study)
-        people = results.population
-        _open_calibration(results)
-        posterior = run(results.study, people)
-        write(results.posterior_file, posterior.to_netcdf)
-        results.stamp("calibrate")
-        results.audit.append("calibrated", posterior=file_digest(results.posterior_file))
+        people = results.enrolled
+        with at_work(results, "calibrate"), spread(results.study.root, cluster, workers) as (client, where):
+            _open_calibration(results)
+            chains = store_of(results, where, "calibrate")
+            posterior = run(results.study, people, store=chains, client=client, said=warn)
+            write(results.posterior_file, posterior.to_netcdf)
+            results.stamp("calibrate")
+            results.audit.append("calibrated", posterior=file_digest(results.posterior_file))
         sizes = posterior["posterior"].sizes
         say(results, f"calibrated, {sizes['chain']} chains of {sizes['draw']} draws")
 
@@ -105,38 +121,30 @@ def simulate(
 ) -> None:
     """Run every patient through every arm, at the posterior mean and under each parameter draw."""
     with refusals():
-        from cohort import cluster as clusters
         from cohort.library import load
         from cohort.posterior import parameter_draws
+        from cohort.provenance.manifest import machine
         from cohort.record import code
-        from cohort.simulation import CHUNK
-        from cohort.simulation import simulate as run
+        from cohort.simulation import CHUNK, Simulation, assembled
         from cohort.store import write_table
 
         results = opened(study)
-        people, posterior = results.population, results.posterior
         model = load(results.study.model, results.study.path.parent)
-        parameters = parameter_draws(results.study, model, posterior)
-        where = clusters.read_cluster(results.study.root / "config" / "cluster" / f"{cluster}.yaml")
-        where = where.model_copy(update={"workers": workers}) if workers else where
-        with clusters.client(where) as client, bar(f"simulating {results.study.name}") as progress:
-            visits = run(
-                results.study,
-                people,
-                parameters,
-                client=client,
-                state=results.folder / "state",
-                chunk=chunk or CHUNK,
-                progress=progress,
-            )
-        write_table(results.parameters_file, parameters)
-        for (arm,), rows in visits.partition_by("arm", as_dict=True).items():
-            write_table(results.arm_file(str(arm)), rows)
-        lanes = visits.height // len(results.study.visits)
-        failed = int(visits.filter(visits["code"] > 0).height / len(results.study.visits))
-        results.stamp("simulate")
-        results.audit.append("simulated", patients=lanes, failed=failed, code=code())
-        say(results, f"{lanes} patients simulated, {failed} failed")
+        parameters = parameter_draws(results.study, model, results.posterior)
+        what = Simulation.of(results.study, results.enrolled, parameters)
+        with at_work(results, "simulate"), spread(results.study.root, cluster, workers) as (client, where):
+            store = store_of(results, where, "simulate")
+            with bar(f"simulating {results.study.name}") as progress:
+                keys = what.solve(store, client=client, chunk=chunk or CHUNK, progress=progress, said=warn)
+            counted = assembled(store, results.study, keys, results.arm_file, client=client, said=warn)
+            counted.check()
+            write_table(results.parameters_file, parameters)
+            store.keep(key for own in keys.values() for key in own)
+            failed = sum(counted.failed.values())
+            results.stamp("simulate")
+            about = {"code": code(), "hardware": machine()}
+            results.audit.append("simulated", patients=counted.lanes, failed=failed, **about)
+        say(results, f"{counted.lanes} patients simulated, {failed} failed")
 
 
 @app.command()
@@ -187,7 +195,7 @@ def register(study: StudyFile) -> None:
 
 
 @app.command()
-def compare(study: StudyFile) -> None:
+def compare(study: StudyFile, cluster: ClusterName = "local", workers: Workers = None) -> None:
     """Freeze the predictions, open the outcomes, and set them side by side."""
     with refusals("comparing"):
         from cohort.comparison import compare as run
@@ -195,18 +203,21 @@ def compare(study: StudyFile) -> None:
         from cohort.store import write
 
         results = opened(study)
-        analysis = results.trial
-        tree = run(
-            results.study,
-            results.visits,
-            results.posterior,
-            analysis=analysis,
-            learnt=results.learnt,
-            audit=results.audit,
-        )
-        write(results.comparison_file, tree.to_netcdf)
-        results.stamp("compare")
-        results.audit.append("compared", comparison=file_digest(results.comparison_file))
+        analysis, visits, learnt = results.trial, results.visits, results.learnt
+        with at_work(results, "compare"), spread(results.study.root, cluster, workers) as (client, where):
+            tree = run(
+                results.study,
+                visits,
+                results.posterior,
+                analysis=analysis,
+                learnt=learnt,
+                audit=results.audit,
+                store=store_of(results, where, "compare"),
+                client=client,
+            )
+            write(results.comparison_file, tree.to_netcdf)
+            results.stamp("compare")
+            results.audit.append("compared", comparison=file_digest(results.comparison_file))
         say(results, "compared")
 
 

@@ -17,6 +17,7 @@ from cohort.inference.sensitivity import leave_one_out, power_scaled
 from cohort.library import load
 from cohort.posterior import parameter_draws
 from cohort.record import Audit, canonical, digest, file_digest, plain
+from cohort.store import Store
 from cohort.study import Study
 from cohort.study import planned as plan_of
 from cohort.trial import analysis_set, declares
@@ -45,15 +46,17 @@ def compare(
     analysis: pl.DataFrame | None = None,
     learnt: Mapping[str, Learnt] | None = None,
     audit: Audit | None = None,
+    store: Store | None = None,
+    client: Any = None,
 ) -> "xr.DataTree":
     """Freeze the predictions, then open the outcomes and set the two side by side.
 
     visits: as `simulate` returns under this posterior. predictions, analysis: made here unless given. learnt: the
     comparisons of the studies that the plan learns the model's errors from, by name: their outcomes are opened before
-    the predictions are frozen, and this trial's after. Returns an ArviZ
-    DataTree: the posterior of the trial's and arms' discrepancy where there is validation evidence, and every table, as
-    JSON, in its attribute `summary`. Errors: ComparisonError if that posterior did not converge, EvidenceError for
-    outcomes that cannot be read.
+    the predictions are frozen, and this trial's after. With `store`, operating characteristics are kept there and found
+    again; with `client`, they are Dask tasks. Returns an ArviZ DataTree: the posterior of the trial's and arms'
+    discrepancy where there is validation evidence, and every table, as JSON, in its attribute `summary`. Errors:
+    ComparisonError if that posterior did not converge, EvidenceError for outcomes that cannot be read.
     """
     import xarray as xr
 
@@ -73,7 +76,9 @@ def compare(
         for name, other in learnt.items():
             audit.append("outcomes opened", evidence=name, use="discrepancy", file=other.file, sha256=other.sha256)
     setting = planned.prepare(study, predictions, {name: other.summary for name, other in learnt.items()})
-    before = {} if setting is None else planned.before(study, setting, predictions, posterior)
+    before = (
+        {} if setting is None else planned.before(study, setting, predictions, posterior, store=store, client=client)
+    )
     if audit is not None:
         audit.append(
             "predictions frozen",

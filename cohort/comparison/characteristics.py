@@ -4,11 +4,13 @@ The prior of the virtual control, what it learnt elsewhere and its cap are held 
 is the distance of the true control from the virtual one. Nothing here has seen an outcome of the trial.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from cohort.comparison.predict import ArmPrediction
 from cohort.comparison.primary import Setting, robust_part
@@ -21,6 +23,8 @@ from cohort.decision.exact import rate
 from cohort.decision.examples import trace
 from cohort.decision.sweet_spot import sweet_spot
 from cohort.mixture import BetaMixture
+from cohort.record import canonical, digest, plain, source_digest
+from cohort.store import Job, Store, run
 
 DRIFTS = 21  # points of the grid
 BELIEVED = 4000  # draws of what is believed before the trial
@@ -254,3 +258,39 @@ def examples(trial: Trial, seed: int) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the tables are made from: the largest type I error allowed, a seed, and `identity`, a hash of it all."""
+
+    trial: Trial
+    risks: Mapping[str, np.ndarray]
+    allowed: float
+    seed: int
+    identity: str
+
+
+TABLES: dict[str, Callable[[Asked], Any]] = {
+    "drift": lambda asked: drift_table(asked.trial, asked.risks),
+    "calibrated": lambda asked: calibrated_table(asked.trial, asked.allowed),
+    "sweet_spot": lambda asked: sweet(asked.trial, asked.allowed),
+    "assurance": lambda asked: assurance_table(asked.trial, asked.seed),
+}
+
+
+def measured(asked: Asked, name: str) -> pl.DataFrame:
+    """One of TABLES, as the JSON it is kept in: a single cell."""
+    return pl.DataFrame({"json": [canonical(plain(TABLES[name](asked)))]})
+
+
+def tables(asked: Asked, *, store: Store | None = None, client: Any = None) -> dict[str, Any]:
+    """All operating characteristics, by name; a job each."""
+    jobs = [Job(digest([asked.identity, name, source_digest()])[:32], measured, (asked, name)) for name in TABLES]
+    if store is None:
+        made = [job.work(*job.args) for job in jobs]
+    else:
+        keys = list(run(store, jobs, client=client))
+        made = [store.read(key) for key in keys]
+        store.keep(keys)
+    return {name: json.loads(table["json"][0]) for name, table in zip(TABLES, made, strict=True)}

@@ -12,6 +12,8 @@ from cohort.comparison.agreement import unit_of
 from cohort.comparison.predict import ComparisonError, Predictions
 from cohort.comparison.primary import Counts, Seen, Setting
 from cohort.inference.diagnosis import values
+from cohort.record import digest, plain
+from cohort.store import Store
 from cohort.study import Study, planned, read_study
 
 if TYPE_CHECKING:
@@ -65,13 +67,23 @@ def identity(study: Study, found: Setting) -> dict[str, Any]:
 
 
 def before(
-    study: Study, found: Setting, predictions: Predictions, posterior: "xr.DataTree | None" = None
+    study: Study,
+    found: Setting,
+    predictions: Predictions,
+    posterior: "xr.DataTree | None" = None,
+    *,
+    store: Store | None = None,
+    client: Any = None,
 ) -> dict[str, Any]:
-    """What follows without any outcome: priors, operating characteristics, assurance, traced examples."""
+    """What follows without any outcome: priors, operating characteristics, assurance, traced examples. With `store`,
+    the operating characteristics are kept there and found again; with `client`, they are Dask tasks."""
     plan, unit = found.plan, unit_of(study, found.plan.endpoint)
     treatment, control = (predictions.means[plan.endpoint][arm] for arm in (plan.treatment, plan.control))
     sizes = study.arms[plan.treatment].n, study.arms[plan.control].n
     trial = characteristics.Trial(found, treatment, control, *sizes, plan.drift.to(unit))
+    risks = _risks(study, posterior)
+    rests = [identity(study, found), predictions.hash(), plain({k: v.tolist() for k, v in risks.items()}), study.seed]
+    what = characteristics.Asked(trial, risks, plan.type_one_error, study.seed, digest(rests))
     return {
         "endpoint": plan.endpoint,
         "unit": unit,
@@ -88,10 +100,7 @@ def before(
         "source": plan.source,
         "priors": primary.priors_table(found),
         "prior": primary.components(primary.robust_part(found, found.planned, plan.weight)),
-        "drift": characteristics.drift_table(trial, _risks(study, posterior)),
-        "calibrated": characteristics.calibrated_table(trial, plan.type_one_error),
-        "sweet_spot": characteristics.sweet(trial, plan.type_one_error),
-        "assurance": characteristics.assurance_table(trial, study.seed),
+        **characteristics.tables(what, store=store, client=client),
         "examples": characteristics.examples(trial, study.seed),
     }
 

@@ -15,9 +15,6 @@ References
 [2] The same, part VIII, Help Guide: the data items ADDL, AMT, CMT, DV, EVID, II, MDV, RATE and SS.
 """
 
-import csv
-import io
-import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +23,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cohort.bounded import BoundError, csv_rows, odd_id, parquet
 from cohort.dosing.covariates import CHANGES, CovariateCourse
 from cohort.dosing.records import COLUMNS as RECORDS
 from cohort.dosing.records import MODELLED_DURATION, MODELLED_RATE, Events
@@ -131,7 +129,7 @@ class _Sheet:
 
     def text(self, column: str) -> pl.Series:
         """(rows,), null where missing."""
-        return self.cells.get(column, pl.repeat(None, len(self.lines), dtype=pl.String, eager=True))
+        return self.cells[column] if column in self.cells else _nothing(len(self.lines))
 
     def numbers(self, column: str, advice: str = "write a number") -> np.ndarray:
         """(rows,), NaN where missing or refused."""
@@ -157,8 +155,8 @@ class _Sheet:
         """(rows,), the place of each row's subject."""
         ids = self.text("ID")
         self.refuse(ids.is_null().to_numpy(), "ID", "write the subject's id")
-        odd = [i for i in ids.unique().drop_nulls() if i != unicodedata.normalize("NFC", i)]
-        self.refuse(ids.is_in(odd).fill_null(False).to_numpy(), "ID", "write it in Unicode's composed form, NFC")
+        for advice, odd in _odd(ids.unique(maintain_order=True).drop_nulls()).items():
+            self.refuse(ids.is_in(odd).fill_null(False).to_numpy(), "ID", advice)
         written = pl.DataFrame({"id": ids, "as": self.ids})
         spaced = written.select((pl.col("as") != pl.col("as").first().over("id")).fill_null(False)).to_series()
         self.refuse(spaced.to_numpy(), "ID", "only space sets it apart from an id above; write both alike")
@@ -292,12 +290,12 @@ def _sheet(table: str | Path | pl.DataFrame, model: Model, linear: Collection[st
         if not isinstance(table, pl.DataFrame) and Path(table).suffix == ".csv":
             names, columns, lines, short = _csv(Path(table))
         elif isinstance(table, pl.DataFrame) or Path(table).suffix == ".parquet":
-            frame = table if isinstance(table, pl.DataFrame) else pl.read_parquet(table)
+            frame = table if isinstance(table, pl.DataFrame) else pl.DataFrame(pl.from_arrow(parquet(Path(table))))
             names, columns, lines = frame.columns, frame.get_columns(), np.arange(frame.height) + 2
         else:
             raise EventTableError(f"{where}: is neither .csv nor .parquet; save it as one of them")
-    except (OSError, UnicodeError, csv.Error, pl.exceptions.PolarsError) as e:
-        raise EventTableError(f"{where}: cannot be read: {e}") from None
+    except BoundError as e:
+        raise EventTableError(f"cannot be read: {e}") from None
 
     covariates = {name.casefold(): name for name in model.covariates.fields()}
     known = [n if (n := c.strip().upper()) in COLUMNS else covariates.get(c.strip().casefold()) for c in names]
@@ -342,13 +340,20 @@ def _sheet(table: str | Path | pl.DataFrame, model: Model, linear: Collection[st
 
 def _csv(path: Path) -> tuple[list[str], list[pl.Series], np.ndarray, dict[int, int]]:
     """Header, columns, the line of each row, and how many cells there are in the lines that have more or fewer."""
-    reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
-    names = next(reader, [])
-    rows = [(reader.line_num, row) for row in reader if row]
+    names, rows = csv_rows(path)
     short = {line: len(row) for line, row in rows if len(row) != len(names)}
     full = ((row + [""] * len(names))[: len(names)] for _, row in rows)
     columns = [pl.Series(column, dtype=pl.String) for column in zip(*full, strict=True)]
     return names, columns or [pl.Series([], dtype=pl.String)] * len(names), np.array([line for line, _ in rows]), short
+
+
+def _odd(ids: pl.Series) -> dict[str, list[str]]:
+    """Ids that another could be taken for, by what to write instead."""
+    found: dict[str, list[str]] = {}
+    for one in ids:
+        if advice := odd_id(one):
+            found.setdefault(advice, []).append(one)
+    return found
 
 
 def _text(column: pl.Series) -> pl.Series:
@@ -358,7 +363,11 @@ def _text(column: pl.Series) -> pl.Series:
         if ((column == column.round()) & (column.abs() < 2**53)).all():
             column = column.cast(pl.Int64)
     text = column.cast(pl.String).str.strip_chars()
-    return pl.select(pl.when(~text.is_in(["", "."])).then(text)).to_series()
+    return text.zip_with((text != "") & (text != "."), _nothing(len(text)))
+
+
+def _nothing(rows: int) -> pl.Series:
+    return pl.Series(dtype=pl.String).extend_constant(None, rows)
 
 
 def _events(subject: np.ndarray, time: np.ndarray, evid: np.ndarray, doses: dict[str, np.ndarray]) -> Events:

@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from cohort.inference.sampling import Sampling
+from cohort.record import digest, hardware, source_digest
+from cohort.store import Job, Store, run
 
 TRACING = threading.Lock()  # NumPyro's handlers are one stack for all threads
+THIN = 5
 BATCH = 50  # replicates of a task; ranks do not depend on it
 
 
@@ -48,7 +52,7 @@ class Ranks:
     diverged: np.ndarray
 
 
-def replicate(case: Case, seed: int, numbers: np.ndarray, thin: int = 5) -> Ranks:
+def replicate(case: Case, seed: int, numbers: np.ndarray, thin: int = THIN) -> Ranks:
     """The ranks of the replicates with these `numbers`: each has a stream of its own, whichever others run with it."""
     import jax
     import jax.numpy as jnp
@@ -86,30 +90,48 @@ def replicate(case: Case, seed: int, numbers: np.ndarray, thin: int = 5) -> Rank
     return Ranks(case.name, len(range(0, plan.draws, thin)), apart, np.asarray(diverged))
 
 
+def ranked(case: Case, seed: int, numbers: np.ndarray) -> pl.DataFrame:
+    """The ranks of these replicates as a table: a column for each parameter, and how many transitions diverged."""
+    found = replicate(case, seed, numbers)
+    return pl.DataFrame({**found.ranks, "|diverged": found.diverged})
+
+
+def _hashed(value: Any) -> Any:
+    """What determines a pytree of arrays and plain values, as JSON can hold it."""
+    import jax
+
+    leaves, shape = jax.tree.flatten(value)
+    return [str(shape), *([np.shape(v), digest(np.ascontiguousarray(v).tobytes())] for v in leaves)]
+
+
 def calibrated(
     case: Case,
     *,
     replicates: int = 100,
     seed: int = 1,
+    store: Store | None = None,
     client: Any = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Ranks:
-    """The ranks of so many replicates, in batches, as tasks of a Dask `client` if there is one."""
+    """The ranks of so many replicates, in batches: kept in a `store` if there is one, and found there again; then as
+    tasks of a Dask `client` if there is one."""
     batches = np.array_split(np.arange(replicates), max(1, -(-replicates // BATCH)))
-    if client is None:
+    if store is None:
         parts = []
         for done, batch in enumerate(batches, 1):
-            parts.append(replicate(case, seed, batch))
+            parts.append(ranked(case, seed, batch))
             progress(done, len(batches))
     else:
-        from distributed import as_completed
-
-        futures = [client.submit(replicate, case, seed, batch, pure=False) for batch in batches]
-        for done, _ in enumerate(as_completed(futures), 1):
-            progress(done, len(batches))
-        parts = client.gather(futures)
-    together = {name: np.concatenate([part.ranks[name] for part in parts]) for name in parts[0].ranks}
-    return Ranks(case.name, parts[0].draws, together, np.concatenate([part.diverged for part in parts]))
+        rests = [case.name, vars(case.sampling), case.observed, case.parameters, _hashed(case.design), seed]
+        known = digest([rests, source_digest(), hardware()])
+        jobs = [Job(digest([known, batch.tolist()])[:32], ranked, (case, seed, batch)) for batch in batches]
+        parts = []
+        for key in run(store, jobs, client=client):
+            parts.append(store.read(key))
+            progress(len(parts), len(batches))
+    together = pl.concat(parts)
+    ranks = {name: together[name].to_numpy() for name in together.columns if name != "|diverged"}
+    return Ranks(case.name, len(range(0, case.sampling.draws, THIN)), ranks, together["|diverged"].to_numpy())
 
 
 def uniformity(found: Ranks, *, level: float = 0.95) -> list[dict[str, Any]]:

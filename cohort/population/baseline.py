@@ -1,8 +1,6 @@
 """A trial's published baseline table: read, and checked against the columns of people and the trial's criteria."""
 
-import csv
 import difflib
-import io
 import itertools
 import math
 import re
@@ -13,13 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
+from cohort.bounded import BoundError, csv_rows
 from cohort.population.causal import Column
 from cohort.units import factor
 
 ROUNDING = 0.5  # percent, by which the printed percentages of a variable may sum to more or less than 100
 HEADER = ["variable", "level", "statistic", "value", "unit", "n", "source"]
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?")
-STATISTIC = re.compile(r"mean|sd|percent|median|quantile\(0?\.\d*[1-9]\d*\)")
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?", re.ASCII)
+STATISTIC = re.compile(r"mean|sd|percent|median|quantile\(0?\.\d*[1-9]\d*\)", re.ASCII)
+WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 # No living adult's or child's mean: our own wide limits, in the columns' units, which catch a slip of unit.
 LIMITS = {
     "age": (0, 120),
@@ -91,27 +91,24 @@ def read_targets(path: str | Path, columns: Mapping[str, Column], criteria: Sequ
     Returns it in the units of `columns`. Errors: MatchingError naming file, row and column of everything wrong."""
     path = Path(path)
     try:
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), restkey="", strict=True)
-        header = reader.fieldnames or []
-        lines = [(f"{path}:{reader.line_num}", line) for line in reader]
-    except FileNotFoundError:
-        raise MatchingError(f"{path}: no such file; write the path of a CSV file") from None
-    except (UnicodeDecodeError, csv.Error) as e:
-        raise MatchingError(f"{path}: not CSV in UTF-8: {e}") from None
+        header, rows = csv_rows(path)
+    except BoundError as e:
+        raise MatchingError(f"{e}; write the path of a CSV file" if not path.is_file() else str(e)) from None
     if sorted(header) != sorted(HEADER):
         raise MatchingError(f"{path}:1: the header is {','.join(header)}; write {','.join(HEADER)}")
-    if not lines:
+    if not rows:
         raise MatchingError(f"{path}: there is no line below the header")
     wrong, read = [], []
-    for place, line in lines:
-        if "" in line or None in line.values():
+    for number, row in rows:
+        place, line = f"{path}:{number}", dict(zip(header, row, strict=False))
+        if len(row) != len(header):
             wrong.append(f"{place}: more or fewer cells than the {len(HEADER)} columns of the header")
             continue
         variable, level, statistic, value, unit, n, source = (line[column].strip() for column in HEADER)
         if not NUMBER.fullmatch(value):
             wrong.append(f"{place}, value: {value!r}; write a number")
             continue
-        if n and not (n.isdecimal() and int(n)):
+        if n and not (WHOLE.fullmatch(n) and int(n)):
             wrong.append(f"{place}, n: {n!r}; write the number of patients, or nothing")
             n = ""
         if not source:

@@ -17,12 +17,12 @@ References
 
 import difflib
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -33,6 +33,7 @@ from pydantic import (
     field_validator,
 )
 
+from cohort.bounded import BoundError, read, text
 from cohort.population.causal import Column, Columns, Step, step
 from cohort.units import quantity
 
@@ -365,27 +366,25 @@ def read_compound(reference: str | Path) -> Compound:
     that is wrong."""
     own = str(reference).endswith(".yaml")
     path = Path(reference) if own else COMPOUNDS / f"{reference}.yaml"
-    if not own and not path.is_file():
+    if not own and (path.stem != str(reference) or not os.path.isfile(path)):  # a name, not the way to another folder
         known = ", ".join(compound_names())
         raise CompoundError(
             f"no compound {str(reference)!r}; there are {known}. One of your own: its path, ending in .yaml"
         )
     try:
-        text = path.read_text(encoding="utf-8")
-        found = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise CompoundError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise CompoundError(f"{path}:1  not UTF-8 text; save the file as UTF-8") from None
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
-        raise CompoundError(f"{path}:{mark.line + 1 if mark else 1}  not YAML: {getattr(e, 'problem', e)}") from None
+        written = text(path)
+    except BoundError as e:
+        raise CompoundError(str(e)) from None
+    said = read(written)
+    if said.problems:
+        raise CompoundError("\n".join(f"{path}:{said.line(place)}  {message}" for place, message in said.problems))
+    found = said.data
     if not isinstance(found, dict):
-        raise CompoundError(f"{path}:1  found {found!r}; write keys such as {', '.join(INSTEAD)}")
+        raise CompoundError(f"{path}:1  found {str(found)[:40]}; write keys such as {', '.join(INSTEAD)}")
     try:
         return Compound.model_validate({str(k): v for k, v in found.items()}, context="file")
     except ValidationError as e:
-        raise CompoundError("\n".join(_wrong(path, text.splitlines(), e))) from None
+        raise CompoundError("\n".join(_wrong(path, written.splitlines(), e))) from None
 
 
 def _wrong(path: Path, lines: list[str], e: ValidationError) -> list[str]:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from cohort import bounded
 from cohort.population.causal import Column
 from cohort.population.sources import Source, SourceError, source
 from cohort.population.twin import Known
@@ -40,11 +39,12 @@ class Person:
 def read_person(path: Path) -> Person:
     """Errors: PersonError with everything that is wrong."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PersonError(f"{path}: no such file; write the path of a YAML file") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as e:
-        raise PersonError(f"{path}: not YAML in UTF-8: {e}") from None
+        said = bounded.read(bounded.text(path))
+    except bounded.BoundError as e:
+        raise PersonError(str(e) if path.exists() else f"{e}; write the path of a YAML file") from None
+    if said.problems:
+        raise PersonError("\n".join(f"{path}:{said.line(place)}  {message}" for place, message in said.problems))
+    found = said.data
     if not isinstance(found, dict) or not all(isinstance(found.get(k, {}), dict) for k in ("given", "known")):
         raise PersonError(f"{path}: write the keys {', '.join(KEYS)}, the last two with columns below them")
     wrong = [f"{key}: unknown key; {_near(str(key), KEYS)}" for key in found if key not in KEYS]

@@ -1,17 +1,18 @@
 """People from a user's own file, CSV or Parquet: each virtual person is one of its rows, drawn evenly.
 
-Columns that the file lacks are made from those it has, by the equations of US adults.
+Columns that the file lacks are made from those it has, by the equations of US adults. They may be real people: what is
+wrong is said by row and column, never by what stands there, for messages end up in logs.
 """
 
 import difflib
-import unicodedata
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
+from cohort.bounded import BoundError, csv_rows, odd_id, parquet
 from cohort.population.causal import Column
 
 REQUIRED = ("sex", "age", "height", "weight", "ancestry")
@@ -24,19 +25,33 @@ class PeopleError(ValueError):
 
 
 def _table(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The file as it stands, ids as text; and the unit of each column that says one."""
+    """The file as it stands, all of a CSV as text, nothing as null; and the unit of each column that says one."""
     if not path.is_file():
         raise PeopleError(f"{path}: no such file; write the path of a .csv or .parquet file of people")
     try:
         if path.suffix == ".parquet":
-            fields = pq.read_schema(path)
-            told = {f.name: (f.metadata or {}).get(b"unit", b"").decode() for f in fields}
-            return pl.read_parquet(path), told
+            table = parquet(path)
+            told = {f.name: (f.metadata or {}).get(b"unit", b"").decode("utf-8", "replace") for f in table.schema}
+            frame = pl.DataFrame(pl.from_arrow(table))
+            return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String)), told
         if path.suffix == ".csv":
-            return pl.read_csv(path, schema_overrides={"subject": pl.String}, infer_schema_length=None), {}
-    except (pl.exceptions.PolarsError, OSError, ValueError) as e:
-        raise PeopleError(f"{path}: cannot be read: {e}") from None
+            return _csv(path), {}
+    except BoundError as e:
+        raise PeopleError(str(e)) from None
     raise PeopleError(f"{path}: write people as .csv or .parquet, not {path.suffix or 'without an ending'}")
+
+
+def _csv(path: Path) -> pl.DataFrame:
+    header, rows = csv_rows(path)
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise PeopleError(f"{path}: columns {', '.join(map(repr, twice))} are there more than once; keep one")
+    ragged = [i for i, (_, row) in enumerate(rows, 1) if len(row) != len(header)]
+    if ragged:
+        shown = "".join(f"\n{path}: row {i}: more or fewer cells than the header" for i in ragged[:SHOWN])
+        raise PeopleError(shown[1:] + (f"\n{path}: {len(ragged) - SHOWN} rows more" if len(ragged) > SHOWN else ""))
+    columns = zip(*(row for _, row in rows), strict=True) if rows else ([] for _ in header)
+    texts = {name: [cell or None for cell in cells] for name, cells in zip(header, columns, strict=True)}
+    return pl.DataFrame(texts, schema=dict.fromkeys(header, pl.String))
 
 
 def read_people(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, np.ndarray], dict[str, Column]]:
@@ -77,7 +92,8 @@ def read_people(path: Path, columns: Mapping[str, Column]) -> tuple[dict[str, np
 
 def _own(series: pl.Series, unit: str, file: str) -> Column:
     """A column that no source has, as the file has it."""
-    levels = () if series.dtype.is_numeric() else tuple(sorted(set(series.cast(pl.String).drop_nulls())))
+    number = series.dtype.is_numeric() or series.cast(pl.Float64, strict=False).null_count() == series.null_count()
+    levels = () if number else tuple(sorted(set(series.cast(pl.String).drop_nulls())))
     return Column("1" if levels else unit, "as the file has it", file, levels)
 
 
@@ -97,21 +113,32 @@ def _numbers(series: pl.Series, column: Column) -> tuple[np.ndarray, list[str]]:
 
 def _cells(name: str, values: list, bad: list[bool], want: str) -> list[str]:
     found = [i for i, b in enumerate(bad) if b]
-    lines = [f"row {i + 1}, column '{name}': {values[i]!r}; {want}" for i in found[:SHOWN]]
+    lines = [f"row {i + 1}, column '{name}': {_kind(values[i])}; {want}" for i in found[:SHOWN]]
     return lines + ([f"column '{name}': {len(found) - SHOWN} rows more"] if len(found) > SHOWN else [])
+
+
+def _kind(value: object) -> str:
+    """What stands in a cell, without telling it."""
+    if value is None or value == "":
+        return "nothing"
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return "another text"
+    return "no finite number" if not math.isfinite(number) else "a number below 0" if number < 0 else "a number"
 
 
 def _ids(subjects: pl.Series) -> list[str]:
     if subjects.dtype != pl.String:
         return ["column 'subject': ids are text, so that 0012 stays 0012; write them as strings"]
     ids = subjects.to_list()
-    odd = [not s or s != unicodedata.normalize("NFC", s).strip() for s in ids]
-    wrong = _cells("subject", ids, odd, "write an id without surrounding space, in Unicode's NFC")
+    odd = [(row, message) for row, s in enumerate(ids, 1) if (message := odd_id(s))]
     first: dict[str, int] = {}
-    for row, s in enumerate(ids, 1):
-        if s and first.setdefault(s, row) != row:
-            wrong.append(f"row {row}, column 'subject': {s!r} stands already on row {first[s]}; keep one")
-    return wrong
+    again = [(row, first[s]) for row, s in enumerate(ids, 1) if s and first.setdefault(s, row) != row]
+    wrong = [f"row {row}, column 'subject': {message}" for row, message in odd[:SHOWN]]
+    wrong += [f"row {row}, column 'subject': the id of row {before} again; keep one" for row, before in again[:SHOWN]]
+    more = max(len(odd) - SHOWN, 0) + max(len(again) - SHOWN, 0)
+    return wrong + ([f"column 'subject': {more} rows more"] if more else [])
 
 
 def _impossible(frame: pl.DataFrame, rows: Mapping[str, np.ndarray]) -> list[str]:

@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from cohort.bounded import printable
 from cohort.population.sources import Source
 
 FEW = 4  # columns that are named one by one
@@ -17,8 +18,8 @@ def _named(names: tuple[str, ...] | list[str]) -> str:
 
 
 def print_chain(source: Source) -> None:
-    console = Console(highlight=False)
-    console.print(f"[bold]{source.name}[/bold]: {source.about}")
+    console = Console(highlight=False, markup=False)  # what a file of people is called is text
+    console.print(printable(f"{source.name}: {source.about}"), style="bold")
     console.print(
         f"ages {source.ages[0]:.3g} to {source.ages[1]:.3g} y; {len(source.columns)} columns from "
         f"{len(source.chain.latents)} standard normals, in causal order. ~ marks steps with variation of their own.\n"
@@ -29,7 +30,8 @@ def print_chain(source: Source) -> None:
         units = dict.fromkeys("category" if c.levels else c.unit for c in step.makes.values())
         words = dict.fromkeys(c.source for c in step.makes.values())
         told = next(iter(words)) + (f"; and {len(words) - 1} more" if len(words) > 1 else "")
-        grid.add_row(_named(made), ", ".join(units), _named(step.needs) + (" ~" if step.draws else ""), told)
+        needs = _named(step.needs) + (" ~" if step.draws else "")
+        grid.add_row(*map(printable, (_named(made), ", ".join(units), needs, told)))
     console.print(grid)
     if source.chain.correlations:
         pairs = ", ".join(f"{a} with {b} {r:+.2f}" for (a, b), r in source.chain.correlations.items())

@@ -53,7 +53,8 @@ FILTERS = {
     "yes": yes,
 }
 NEGLIGIBLE = 1e-6  # a standard error below it is said to be so
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a text that starts so
+# A spreadsheet would run a text that starts so.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Table:
         would take for a formula starts with an apostrophe; numbers are numbers."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.keys)
+        writer.writerow(map(_plain, self.keys))
         writer.writerows([_plain(row.get(key)) for key in self.keys] for row in self.rows)
         return text.getvalue()
 

@@ -14,7 +14,7 @@ from cohort.results import Results
 
 
 def print_summary(all_results: list[Results]) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 110  # a log file has no width of its own
     table = Table(

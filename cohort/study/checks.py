@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cohort import evidence, units
+from cohort.bounded import BoundError, Place, Source, inside
 from cohort.library import ModelError, load
 from cohort.model import Model
 from cohort.population.baseline import MatchingError, read_targets
@@ -18,10 +19,12 @@ from cohort.study import comparison, conduct
 from cohort.study.grammar import Criterion, Prior, criterion, near
 from cohort.study.people import people_of
 from cohort.study.protocol import Share, Spread
-from cohort.study.source import Place, Source, read
 
 # Between what a person lies, in the units above; a model's own `plausible` may be narrower.
 LIVING = {"age": (0.0, 120.0), "height": (50.0, 250.0), "weight": (2.0, 500.0), "bmi": (8.0, 150.0)}
+
+MOST_DOSES = 100_000  # of a regimen: one every quarter of an hour for three years
+LONGEST = 200 * 365.25  # d, of a trial
 
 Found = tuple[Place, str]
 
@@ -49,7 +52,7 @@ def check(
     model: Model | None = None
     if "model" in sections:
         try:
-            model = load(sections["model"], path.parent)
+            model = load(sections["model"], path.parent, within=(root, path.parent))
         except ModelError as e:
             found.append((("model",), str(e)))
     if "population" in sections:
@@ -154,7 +157,11 @@ def _match(population: Any, people: Mapping[str, Column], root: Path) -> Iterato
     if population.match is None:
         return
     place: Place = ("population", "match", "table")
-    file = root / population.match.table
+    try:
+        file = inside(population.match.table, root)
+    except BoundError as e:
+        yield place, str(e)
+        return
     if not file.is_file():
         yield place, f"there is no file '{population.match.table}'; write a path below the project's root"
         return
@@ -245,8 +252,14 @@ def _eligibility(
             )
 
 
+def _named(source: Source, section: str) -> dict[str, Any]:
+    """The entries of a section, also of those that are wrong in themselves."""
+    found = source.data.get(section)
+    return found if isinstance(found, dict) else {}
+
+
 def _arms(arms: Mapping[str, Any], source: Source, model: Model | None) -> Iterator[Found]:
-    named = source.data.get("arms") or {}
+    named = _named(source, "arms")
     if not named:
         yield ("arms",), "there are no arms; write at least one"
     regimens: dict[str, str] = {}
@@ -259,6 +272,9 @@ def _arms(arms: Mapping[str, Any], source: Source, model: Model | None) -> Itera
         if arm.n < 2:
             yield ("arms", name, "n"), f"{arm.n} patient has no standard deviation; write at least 2"
         for place, regimen in _regimens(name, arm):
+            doses = regimen.duration.to("d") / regimen.every.to("d")
+            if doses > MOST_DOSES:
+                yield (*place, "every"), f"'{regimen.every}' makes {doses:.3g} doses; write at most {MOST_DOSES:,}"
             if regimen.every.to("d") > regimen.duration.to("d"):
                 yield (
                     (*place, "every"),
@@ -301,6 +317,8 @@ def _routes(name: str, arm: Any, model: Model) -> Iterator[Found]:
 
 def _visits(sections: Mapping[str, Any]) -> Iterator[Found]:
     times = [visit.to("d") for visit in sections.get("visits", [])]
+    if times and times[-1] > LONGEST:
+        yield ("visits", len(times) - 1), f"'{sections['visits'][-1]}' is longer than anybody lives; write less"
     if times and times[0] != 0:
         yield ("visits", 0), "the first visit is the baseline; write 0 wk"
     for i, (a, b) in enumerate(itertools.pairwise(times), 1):
@@ -355,8 +373,7 @@ def _continuous(name: str, plan: Any, model: Model | None) -> bool:
 
 
 def _calibrates(path: Path) -> bool:
-    data = read(path.read_text(encoding="utf-8", errors="replace")).data
-    return isinstance(data, dict) and data.get("calibration") is not None
+    return comparison.said(path).get("calibration") is not None
 
 
 def _parameters(sections: Mapping[str, Any], model: Model | None, path: Path) -> Iterator[Found]:
@@ -481,7 +498,7 @@ def _evidence(
     sections: Mapping[str, Any], source: Source, path: Path, root: Path, model: Model | None, found: list[Found]
 ) -> Iterator[tuple[str, int, str, str]]:
     """Names only: trial, arms, outcome, visit and unit of each line. Its figures stay closed."""
-    arms, endpoints = source.data.get("arms") or {}, source.data.get("endpoints") or {}
+    arms, endpoints = _named(source, "arms"), _named(source, "endpoints")
     files: dict[Path, str] = {}
     seen: dict[tuple[str, str], tuple[Path, int]] = {}  # (arm, outcome) to where it stands
     for name, use in sections.get("evidence", {}).items():

@@ -1,14 +1,15 @@
 """Whether the comparison that a study plans can be made: its arms, endpoint, decisions, and what it learns from."""
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cohort.bounded import BoundError, Place, read, text
 from cohort.decision import DecisionError
 from cohort.decision.criteria import Decision, decision
 from cohort.model import Model
 from cohort.study.grammar import near
-from cohort.study.source import Place, read
 
 Found = tuple[Place, str]
 GROUPS = ("placebo", "drug")
@@ -82,18 +83,33 @@ def _learnt(plan: Any, sections: Mapping[str, Any], path: Path) -> Iterator[Foun
         if not file.is_file():
             yield place, f"there is no study {name!r} beside this one; {near(name, others)}"
             continue
-        said = _said(file)
-        uses = [use.get("use") for use in (said.get("evidence") or {}).values() if isinstance(use, dict)]
+        other = said(file)
+        uses = [use.get("use") for use in _mapping(other, "evidence").values() if isinstance(use, dict)]
         if "validation" not in uses or "calibration" in uses:
             yield place, f"{name!r} does not validate alone; what a model was fitted to cannot teach its errors"
         for key in ("model", "parameters_from"):
-            theirs, own = said.get(key), sections.get(key)
+            theirs, own = other.get(key), sections.get(key)
             if theirs != own:
                 yield place, f"{name!r} has {key}: {theirs}, this study {own}; these are errors of another model"
-        if path.stem in ((said.get("comparison") or {}).get("discrepancy_from") or []):
+        taught_by = _mapping(other, "comparison").get("discrepancy_from")
+        if isinstance(taught_by, list) and path.stem in taught_by:
             yield place, f"{name!r} learns from this study in turn; keep one direction"
 
 
-def _said(file: Path) -> dict[str, Any]:
-    found = read(file.read_text(encoding="utf-8", errors="replace")).data
+def _mapping(of: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = of.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def said(file: Path) -> dict[str, Any]:
+    """What another study's file says, as it stands; nothing where it is not one, which reading it will tell."""
+    try:
+        return _plain(text(file))
+    except BoundError:
+        return {}
+
+
+@functools.lru_cache(maxsize=256)  # every study of a folder looks at the others
+def _plain(written: str) -> dict[str, Any]:
+    found = read(written).data
     return found if isinstance(found, dict) else {}

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cohort import units
+from cohort.bounded import Place
 from cohort.model import Model
 from cohort.study.grammar import Criterion, near
 from cohort.study.people import people_of
 from cohort.study.protocol import Conduct, Dependence, EndpointPlan, Estimand, Strategy
-from cohort.study.source import Place
 from cohort.units import Quantity
 
 Found = tuple[Place, str]

@@ -80,6 +80,7 @@ def criterion(text: str | Criterion) -> Criterion:
 
 
 # Arguments of each prior: lognormal(median, sd of the logarithm), normal(mean, sd), halfnormal(scale).
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 PRIORS = {"lognormal": 2, "normal": 2, "halfnormal": 1}
 
 
@@ -106,10 +107,10 @@ def prior(text: str | Prior) -> Prior:
     kinds = "lognormal(median, sd of log), normal(mean, sd) or halfnormal(scale)"
     if match is None or match[1] not in PRIORS:
         raise ValueError(f"{text!r} is not a prior; write {kinds}")
-    try:
-        arguments = tuple(float(a) for a in match[2].split(","))
-    except ValueError:
-        raise ValueError(f"{text!r} has an argument that is not a number; write {kinds}") from None
+    given = match[2].split(",")
+    if not all(NUMBER.fullmatch(a.strip()) for a in given):  # float() would read 1_0 as ten
+        raise ValueError(f"{text!r} has an argument that is not a number; write {kinds}")
+    arguments = tuple(map(float, given))
     if len(arguments) != PRIORS[match[1]] or not all(map(math.isfinite, arguments)):
         raise ValueError(f"{match[1]} takes {PRIORS[match[1]]} finite numbers; write {kinds}")
     if arguments[-1] <= 0 or (match[1] == "lognormal" and arguments[0] <= 0):

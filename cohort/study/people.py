@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cohort.bounded import inside
 from cohort.model import Model
 from cohort.population.enzymes import DEFAULT
 from cohort.population.sources import Source, source
@@ -17,8 +18,8 @@ def people_of(population: "Population", root: Path) -> Source:
     return source(
         population.source,
         conditions=tuple(population.conditions),
-        compound=root / compound if compound and compound.endswith(".yaml") else compound,
-        people=population.people and root / population.people,
+        compound=inside(compound, root) if compound and compound.endswith(".yaml") else compound,
+        people=population.people and inside(population.people, root),
         abundances=population.abundances or DEFAULT,
     )
 

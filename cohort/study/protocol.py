@@ -19,7 +19,7 @@ from pydantic import (
 from cohort import units
 from cohort.decision import DecisionError
 from cohort.decision.criteria import Decision, decision
-from cohort.study.grammar import Criterion, Prior, criterion, prior
+from cohort.study.grammar import Criterion, Prior, criterion, near, prior
 from cohort.units import Quantity
 
 
@@ -84,6 +84,8 @@ def _relative(value: Any) -> Path:
     path = Path(value)
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(f"'{path}' leaves the project; write a path below its root, such as config/evidence/trial.csv")
+    if len(str(path)) > 1000 or any(len(part.encode()) > 255 for part in path.parts):
+        raise ValueError(f"'{str(path)[:40]}…' is longer than a path can be; write a shorter one")
     return path
 
 
@@ -95,7 +97,7 @@ AnyQuantity = Annotated[Quantity, BeforeValidator(_any_quantity), text]
 File = Annotated[Path, BeforeValidator(_relative), PlainSerializer(lambda p: p.as_posix(), return_type=str)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Words = Annotated[str, Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 
 
 class Section(BaseModel):
@@ -130,7 +132,7 @@ class Match(Section):
     pool has for each who is enrolled, and whether its figures' own sampling error is respected (`soft`)."""
 
     table: File
-    pool: Annotated[int, Field(ge=2)] = 20
+    pool: Annotated[int, Field(ge=2, le=10_000)] = 20
     soft: bool = False
 
 
@@ -138,7 +140,7 @@ class Population(Section):
     """`source`: where people come from; of `resample`, `people` is the file. `conditions`: what they all have."""
 
     source: Literal["us", "europe", "japan", "us_children", "german_children", "who_children", "resample"]
-    size: Annotated[int, Field(gt=0)]
+    size: Annotated[int, Field(gt=0, le=1_000_000_000)]
     covariates: dict[str, Distribution] = {}
     eligibility: list[Annotated[Criterion, BeforeValidator(criterion), text]] = []
     people: Annotated[File | None, Field(exclude_if=_absent)] = None
@@ -438,9 +440,9 @@ class Calibration(Section):
     step: Annotated[Time, AfterValidator(_positive)]
     adjustment: Fraction = 0.05
     sensitivity: Annotated[Sensitivity, Field(exclude=True)] = Sensitivity()  # no result rests on it
-    chains: Annotated[int, Field(ge=2)] = 4
-    warmup: Annotated[int, Field(ge=100)] = 400
-    draws: Annotated[int, Field(ge=100)] = 600
+    chains: Annotated[int, Field(ge=2, le=64)] = 4
+    warmup: Annotated[int, Field(ge=100, le=1_000_000)] = 400
+    draws: Annotated[int, Field(ge=100, le=1_000_000)] = 600
 
 
 class Borrowing(Section):
@@ -454,7 +456,7 @@ class Analysis(Section):
     """`level`: of the credible intervals of discrepancy and borrowing; `discrepancy`: standard deviation assumed of
     a trial's difference from the model, shared by its arms; `arm_discrepancy`: the same of each arm beside that."""
 
-    draws: Annotated[int, Field(ge=16)] = 64
+    draws: Annotated[int, Field(ge=16, le=1_000_000)] = 64
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     discrepancy: PositiveQuantity
     arm_discrepancy: PositiveQuantity
@@ -487,6 +489,77 @@ class ComparisonPlan(Section):
     source: Words
 
 
+# Credibility factors by the name that a study file gives them, each with its group. [ASME V&V 40-2018, section 5]
+FACTORS: dict[str, tuple[str, str]] = {
+    "software_quality_assurance": ("verification, code", "software quality assurance"),
+    "numerical_code_verification": ("verification, code", "numerical code verification"),
+    "discretisation_error": ("verification, calculation", "discretisation error"),
+    "numerical_solver_error": ("verification, calculation", "numerical solver error"),
+    "use_error": ("verification, calculation", "use error"),
+    "model_form": ("validation, model", "model form"),
+    "model_inputs": ("validation, model", "model inputs"),
+    "test_samples": ("validation, comparator", "test samples"),
+    "test_conditions": ("validation, comparator", "test conditions"),
+    "equivalency_of_inputs": ("validation, assessment", "equivalency of inputs"),
+    "output_comparison": ("validation, assessment", "output comparison"),
+    "relevance_of_quantities": ("applicability", "relevance of the quantities of interest"),
+    "relevance_of_validation": ("applicability", "relevance of the validation activities to the context of use"),
+}
+
+Level = Literal["low", "medium", "high"]
+# Model risk by influence, then by consequence: both weigh the same. Of two neighbours the lower below medium and the
+# higher above it, so that only what is low in one and at most medium in the other is low.
+RISK: dict[str, dict[str, Level]] = {
+    "low": {"low": "low", "medium": "low", "high": "medium"},
+    "medium": {"low": "low", "medium": "medium", "high": "high"},
+    "high": {"low": "medium", "medium": "high", "high": "high"},
+}
+
+
+def _factor(name: str) -> str:
+    if name not in FACTORS:
+        raise ValueError(f"{name!r} is no credibility factor; {near(name, FACTORS)}")
+    return name
+
+
+def _derived(value: Any) -> None:
+    raise ValueError("model risk follows from influence and consequence; leave it out")
+
+
+class Rated(Section):
+    """A rating, and why it is that and no other."""
+
+    level: Level
+    because: Words
+
+
+class Goal(Section):
+    """What evidence a credibility factor is to have, and why that much is enough for the model's risk."""
+
+    goal: Words
+    because: Words
+
+
+class Credibility(Section):
+    """How much rests on the model, in the terms of ICH M15, and what evidence is held to be enough [ASME V&V 40-2018].
+
+    `influence`: the weight of the model beside other evidence; `consequence`: of a wrong decision; `impact`: how far
+    its use departs from what is usual. `goals`: by credibility factor. `deviations`, `limits`: that no step of the
+    platform can see. No prediction rests on any of it, so it may be written after predictions are registered."""
+
+    influence: Rated
+    consequence: Rated
+    impact: Rated
+    goals: dict[Annotated[str, AfterValidator(_factor)], Goal] = {}
+    deviations: list[Words] = []
+    limits: list[Words] = []
+    risk: Annotated[None, BeforeValidator(_derived), Field(exclude=True)] = None
+
+    @property
+    def model_risk(self) -> Level:
+        return RISK[self.influence.level][self.consequence.level]
+
+
 class NumericsPlan(Section):
     """How the model is solved: `solver` and `backend` as of the engine, tolerances of the states in their own units."""
 
@@ -514,6 +587,7 @@ class Study(Section):
     calibration: Calibration | None = None
     analysis: Analysis
     comparison: ComparisonPlan | None = None
+    credibility: Credibility | None = None
     numerics: Annotated[NumericsPlan, Field(exclude_if=lambda n: n == NumericsPlan())] = NumericsPlan()
     assumptions: list[str] = []
     seed: Annotated[int, Field(ge=0)]

@@ -1,6 +1,8 @@
 """From a file to a Study: each section on its own, so that all errors come at once."""
 
 import difflib
+import functools
+import re
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from cohort.bounded import BoundError, Place, Source, read, text
 from cohort.record import digest
 from cohort.study import checks
 from cohort.study.protocol import Section, Study
-from cohort.study.source import Place, Source, read
+
+NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)  # of a study: a folder, and a word of a shell's command
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,21 @@ def read_study(path: str | Path) -> Study:
             [Problem(str(path), 1, "", "no such file; name a study file such as config/studies/laplace.yaml")]
         )
     try:
-        source = read(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as e:
-        line = path.read_bytes().count(b"\n", 0, e.start) + 1
-        raise StudyError([Problem(str(path), line, "", "not UTF-8 text; save the file as UTF-8")]) from None
+        written = text(path)
+    except BoundError as e:
+        line = re.match(r":(\d+): ", str(e).removeprefix(str(path)))
+        message = str(e).removeprefix(str(path))[line.end() if line else 2 :]
+        raise StudyError([Problem(str(path), int(line[1]) if line else 1, "", message)]) from None
+    return study_of(written, path)
+
+
+def study_of(written: str, path: Path) -> Study:
+    """The study that this text is, as if it stood in the file `path`. Errors: StudyError with every problem found."""
+    source = read(written)
     problems = list(source.problems)
+    if not NAME.fullmatch(path.stem):
+        message = f"{path.stem!r} names results, commands and predictions; use letters, digits, _, - and ."
+        problems.append(((), f"the file's name: {message}"))
     if not isinstance(source.data, dict):
         problems = problems or [((), "not a study: write keys such as title, model, population, arms")]
         raise StudyError([_problem(path, source, *p) for p in problems])
@@ -64,12 +78,12 @@ def read_study(path: str | Path) -> Study:
 
 def fingerprint(study: Study) -> str:
     """SHA-256 of what predictions rest on in a study, whatever its layout, comments and place: not of `comparison`,
-    which says what is done with them.
+    which says what is done with them, nor of `credibility`, which says how much rests on them.
 
     Registered predictions name it: a key that is added to the schema later gets `exclude_if` its default, so that
     studies that do not use it keep their fingerprint.
     """
-    return digest(study.model_dump(mode="json", by_alias=True, exclude={"comparison"}))
+    return digest(study.model_dump(mode="json", by_alias=True, exclude={"comparison", "credibility"}))
 
 
 def planned(study: Study) -> str | None:
@@ -98,17 +112,17 @@ def _sections(data: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[Place, s
         if key not in fields:
             problems.append(((key,), _unknown(key, list(fields))))
             continue
-        hint = fields[key].rebuild_annotation()
-        if typing.get_origin(hint) is dict and isinstance(value, dict):
+        whole = _kinds()[key]
+        if whole.parts and isinstance(value, dict):
+            names, entries = whole.parts
             sections[key] = {}
-            name_type, entry_type = typing.get_args(hint)
             for name, entry in value.items():
-                _validate(name_type, name, (key, name), problems)
-                valid = _validate(entry_type, entry, (key, name), problems)
+                _validate(names, name, (key, name), problems)
+                valid = _validate(entries, entry, (key, name), problems)
                 if valid is not None:
                     sections[key][name] = valid
         else:
-            valid = _validate(hint, value, (key,), problems)
+            valid = _validate(whole, value, (key,), problems)
             if valid is not None:
                 sections[key] = valid
     for name, f in fields.items():
@@ -117,13 +131,35 @@ def _sections(data: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[Place, s
     return sections, problems
 
 
-def _validate(hint: Any, value: Any, place: Place, problems: list[tuple[Place, str]]) -> Any:
+@dataclass(frozen=True)
+class _Kind:
+    """An annotation, and what validates by it; of a mapping also those of its names and of its entries."""
+
+    hint: Any
+    adapter: TypeAdapter
+    parts: "list[_Kind]"
+
+
+def _kind(hint: Any) -> _Kind:
+    parts = typing.get_args(hint) if typing.get_origin(hint) is dict else ()
+    return _Kind(hint, TypeAdapter(hint), [_kind(part) for part in parts])
+
+
+@functools.cache
+def _kinds() -> dict[str, _Kind]:
+    """Of each section: made once, for it takes longer than all that is validated by it."""
+    return {name: _kind(f.rebuild_annotation()) for name, f in Study.model_fields.items() if not f.exclude}
+
+
+def _validate(kind: _Kind, value: Any, place: Place, problems: list[tuple[Place, str]]) -> Any:
     try:
-        return TypeAdapter(hint).validate_python(value, strict=True)  # strict: "12", 12.0 and true are not 12
+        return kind.adapter.validate_python(value, strict=True)  # strict: "12", 12.0 and true are not 12
     except ValidationError as e:
-        problems += [_explain(error, place, hint) for error in e.errors()]
+        problems += [_explain(error, place, kind.hint) for error in e.errors()]
         return None
 
+
+LONGEST = 300  # characters of what was found that a message repeats
 
 # What to write where pydantic says what it found, by its error type and what that type carries.
 INSTEAD = {
@@ -133,6 +169,7 @@ INSTEAD = {
     "string_type": "write text, in quotes if it looks like a number",
     "string_too_short": "write some text",
     "list_type": "write a list such as [a, b], or a line with a dash for each item",
+    "string_too_long": "write at most {max_length} characters",
     "too_short": "write at least {min_length} items",
     "literal_error": "write {expected}",
     "greater_than": "write more than {gt:g}",
@@ -146,7 +183,7 @@ def _explain(error: Any, place: Place, hint: Any) -> tuple[Place, str]:
     tags = ("share", "spread") if place[:1] == ("population",) else ()  # of the kinds of distribution, no keys
     inner = tuple(p for p in error["loc"] if p not in (*tags, "[key]"))
     where, message = (*place, *inner), error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    given = "nothing" if error["input"] is None else repr(error["input"])
+    given = "nothing" if error["input"] is None else _short(repr(error["input"]))
     match error["type"]:
         case "extra_forbidden":
             return where, _unknown(str(where[-1]), _keys(hint, error["loc"][:-1]))
@@ -162,6 +199,10 @@ def _explain(error: Any, place: Place, hint: Any) -> tuple[Place, str]:
             return where, f"found {given}; {INSTEAD[kind].format(**error.get('ctx', {}))}"
         case _:
             return where, f"found {given}; {message[0].lower()}{message[1:]}"
+
+
+def _short(said: str) -> str:
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}…"
 
 
 def _unknown(word: str, known: list[str]) -> str:

@@ -53,7 +53,7 @@ def tables(
     for done, (arm, lanes) in enumerate(everyone.items(), 1):
         joined = lanes.join(covariates, on="subject", how="left", maintain_order="left")
         patients = conducted(study, model, arm, joined, parameters, threads)
-        for name, table in _of_arm(study, model, patients, wanted).items():
+        for name, table in tables_of_arm(study, model, patients, wanted).items():
             made[name].append(table)
         progress(done, len(everyone))
     order = {"measurements": ["parameter", "visit_number"], "potential": ["parameter", "visit_number"]}
@@ -106,7 +106,7 @@ def _lanes(study: Study, people: pl.DataFrame, draws: list[int]) -> dict[str, pl
     return {arm: pl.DataFrame(own, schema=schema, orient="row") for arm, own in rows.items()}
 
 
-def _of_arm(study: Study, model: Model, p: Patients, covariates: list[str]) -> dict[str, pl.DataFrame]:
+def tables_of_arm(study: Study, model: Model, p: Patients, covariates: list[str]) -> dict[str, pl.DataFrame]:
     key = p.lanes.select("draw", arm=pl.lit(p.arm), subject="subject")
     rescue = p.worlds["lived"].rescued
     until, well = p.followup, p.code == 0

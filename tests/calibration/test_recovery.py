@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy
+from numpyro.infer import MCMC
 
 from cohort import evidence
-from cohort.calibration.fit import distribution, observed, pooled_variance, priors, probability, sampler
+from cohort.calibration.fit import distribution, nuts, observed, pooled_variance, priors, probability
 from cohort.calibration.response import response
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -46,7 +47,8 @@ def covered(root, laplace, people, evolocumab) -> dict[str, list[bool]]:
         return jax.lax.map(one, {k: jnp.asarray(v) for k, v in draws.items() if k in evolocumab.typical()})
 
     rng = np.random.default_rng(20121106)
-    mcmc = sampler(inference, chains=2, warmup=300, draws=300)
+    kernel = nuts(inference)
+    mcmc = MCMC(kernel, num_warmup=300, num_samples=300, num_chains=2, progress_bar=False, jit_model_args=True)
     inside: dict[str, list[bool]] = {}
     for replicate in range(REPLICATES):
         truth = {name: float(distribution(p)[1](rng.standard_normal())) for name, p in planned.items()}

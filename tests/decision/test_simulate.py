@@ -91,10 +91,10 @@ def test_a_failed_analysis_is_a_row_with_its_reason():
 
 
 def test_results_do_not_depend_on_chunks_or_workers():
-    from cohort.cluster import Cluster, client
+    from cohort.cluster import Local, client
 
     alone = simulate.analyse(DESIGNS[0], -110.0, -50.0, _mean_difference, seed=9, trials=range(12), chunk=5)
-    with client(Cluster(workers=2)) as workers:
+    with client(Local(workers=2)) as workers:
         spread = simulate.analyse(
             DESIGNS[0], -110.0, -50.0, _mean_difference, seed=9, trials=range(12), chunk=2, client=workers
         )

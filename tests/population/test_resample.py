@@ -76,18 +76,18 @@ def test_parquet_keeps_ids_and_units(written, tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("0013,", "0012,", "row 2, column 'subject': '0012' stands already on row 1; keep one"),
-        ("0013,", " 0013,", "row 2, column 'subject': ' 0013'; write an id without surrounding space"),
-        ("0013,", ",", "row 2, column 'subject': None; write an id"),
-        (",44,", ",,", "row 2, column 'age': None; write a number in y"),
-        (",44,", ",nan,", "row 2, column 'age': 'nan'; write a number in y"),
+        ("0013,", "0012,", "row 2, column 'subject': the id of row 1 again; keep one"),
+        ("0013,", " 0013,", "row 2, column 'subject': write an id without surrounding space"),
+        ("0013,", ",", "row 2, column 'subject': write the subject's id"),
+        (",44,", ",,", "row 2, column 'age': nothing; write a number in y"),
+        (",44,", ",nan,", "row 2, column 'age': no finite number; write a number in y"),
         (",44,", ",inf,", "row 2, column 'age': "),
-        (",44,", ",-44,", "row 2, column 'age': -44.0; write one above 0"),
-        ("female,44", "woman,44", "row 2, column 'sex': 'woman'; write one of male, female"),
-        (",Other,", ",Martian,", "row 2, column 'ancestry': 'Martian'; write one of Mexican American"),
+        (",44,", ",-44,", "row 2, column 'age': a number below 0; write one above 0"),
+        ("female,44", "woman,44", "row 2, column 'sex': another text; write one of male, female"),
+        (",Other,", ",Martian,", "row 2, column 'ancestry': another text; write one of Mexican American"),
         ("height,weight", "hight,weight", "column 'height' is missing; add it, or rename 'hight'"),
-        (",70,", ",heavy,", "row 2, column 'weight': 'heavy'; write a number in kg"),
-        (",ldl,", ",bmi,", "row 1, column 'bmi': 130.0; it does not follow from height and weight; mend one"),
+        (",70,", ",heavy,", "row 2, column 'weight': another text; write a number in kg"),
+        (",ldl,", ",bmi,", "row 1, column 'bmi': a number; it does not follow from height and weight; mend one"),
     ],
 )
 def test_a_bad_cell_is_refused_by_row_and_column(written, old: str, new: str, said: str):
@@ -99,7 +99,7 @@ def test_a_bad_cell_is_refused_by_row_and_column(written, old: str, new: str, sa
 
 def test_a_pregnant_man_is_refused(written):
     text = GOOD.replace("site\n", "pregnant\n").replace("north", "yes").replace("south", "no")
-    with pytest.raises(PeopleError, match="row 1, column 'pregnant': 'yes'; a man is not; mend sex or pregnant"):
+    with pytest.raises(PeopleError, match="row 1, column 'pregnant': another text; a man is not; mend sex or pregnant"):
         source("resample", people=written(text))
 
 

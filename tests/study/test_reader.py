@@ -431,7 +431,7 @@ WRONG = {
     "python in a tag": (
         ("seed: 20121106", "seed: !!python/object/apply:os.system ['touch /tmp/cohort-was-here']"),
         "seed",
-        "the tag 'tag:yaml.org,2002:python/object/apply:os.system'; a study file holds plain values only",
+        "the tag 'tag:yaml.org,2002:python/object/apply:os.system'; a file like this holds plain values only",
     ),
 }
 

@@ -1,5 +1,6 @@
 """How the figures look, and how one becomes SVG text that is the same whenever it is drawn from the same numbers."""
 
+import html
 import io
 from typing import Any
 
@@ -36,6 +37,7 @@ plt.rcParams.update(
         "legend.frameon": False,
         "svg.hashsalt": "cohort",
         "svg.fonttype": "path",
+        "text.parse_math": False,  # a $ in a name is a $
         "figure.constrained_layout.use": True,
     }
 )
@@ -61,7 +63,7 @@ def svg(figure: Figure, title: str) -> str:
     # Its size comes from the page.
     head, rest = body.split(">", 1)
     words = [w for w in head.split(" ") if not w.startswith(("width=", "height="))]
-    return f'{" ".join(words)} role="img" aria-label="{title}">{rest}'
+    return f'{" ".join(words)} role="img" aria-label="{html.escape(title)}">{rest}'
 
 
 def arm_label(name: str) -> str:

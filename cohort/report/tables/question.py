@@ -15,7 +15,7 @@ def question(study: Study) -> Table:
 
     add("Question", study.question)
     add("Context of use", study.context_of_use.strip())
-    add("Model risk", "not assessed: the study's file states no influence of the model on a decision")
+    add("Model risk", _risk(study))
     for name, plan in study.endpoints.items():
         if plan.estimand:
             add(f"Estimand, {name}", f"{plan.estimand} (virtual; {plan.better} is better)")
@@ -30,6 +30,16 @@ def question(study: Study) -> Table:
     caption = "As the study's file states it; whether it did so before the outcomes stands under deviations, in T14."
     columns = (Column("item", "", plain=True), Column("says", "stated", plain=True))
     return Table("T1", "question", "Question, context of use, estimands", caption, columns, rows)
+
+
+def _risk(study: Study) -> str:
+    stated = study.credibility
+    if stated is None:
+        return "not assessed: the study's file states no influence of the model on a decision"
+    return (
+        f"{stated.model_risk}: influence {stated.influence.level}, consequence of a wrong decision "
+        f"{stated.consequence.level}; the dossier says why"
+    )
 
 
 def _real(study: Study) -> str:

@@ -1,0 +1,1 @@
+"""CDISC's formats: described data sets, written and read as transport, Dataset-JSON and Define-XML files."""
