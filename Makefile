@@ -1,7 +1,7 @@
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help trial study sensitivity test test-slow test-faults benchmark format lock clean setup
+.PHONY: help trial study sensitivity dossier test test-slow test-faults benchmark format lock clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -17,11 +17,15 @@ sensitivity: setup ## fit a calibration again under other assumptions: make sens
 	$(BIN)/cohort sensitivity config/studies/$(or $(NAME),laplace).yaml
 	$(BIN)/cohort report config/studies/$(or $(NAME),laplace).yaml
 
+dossier: setup ## the tests, and a study's dossier with what they showed: make dossier NAME=mendel
+	$(BIN)/pytest -q -n 2 --dist loadfile --junitxml=results/tests.xml
+	$(BIN)/cohort dossier config/studies/$(NAME).yaml --tests results/tests.xml --commit "$$(git rev-parse HEAD)" --pdf
+
 test: setup ## lint, types and quick tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: setup ## the tests marked slow
 	$(BIN)/pytest -m slow

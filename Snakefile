@@ -88,7 +88,7 @@ rule trial:
     output: "results/{study}/trial.parquet", "results/{study}/made/trial.json"
     log: "results/{study}/log/trial.txt"
     threads: max(1, workflow.cores // 2)
-    shell: "cohort trial {input.study:q} --workers {threads} 2>&1 | tee {log:q}"
+    shell: "cohort trial {input.study:q} --cluster {CLUSTER:q} --workers {threads} 2>&1 | tee {log:q}"
 
 rule compare:
     input: study="config/studies/{study}.yaml", trial=rules.trial.output, posterior=posterior, registered=registered, learnt=taught_by, outcomes=outcomes({"calibration", "validation"})

@@ -17,8 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from cohort.record import digest
-from cohort.store import content_digest
+from cohort.store import Job, Store, content_digest, run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -114,6 +116,22 @@ def once(people: int, workers: int, place: Path, verify: bool) -> dict[str, Any]
     }
 
 
+def nothing(n: int) -> pl.DataFrame:
+    return pl.DataFrame({"n": [n]})
+
+
+def idle_job(workers: int, jobs: int = 1000) -> float:
+    """Seconds that a job costs beside its work: scheduling, a chunk on disk with its sidecar, and finding it there."""
+    from cohort.cluster import Local, client
+
+    with tempfile.TemporaryDirectory() as folder, client(Local(workers=workers, processes=True)) as dask:
+        store = Store.at(Path(folder))
+        list(run(store, [Job("first", nothing, (0,))], client=dask))  # workers have imported what they need
+        start = time.perf_counter()
+        list(run(store, (Job(f"job{i}", nothing, (i,)) for i in range(jobs)), client=dask))
+        return (time.perf_counter() - start) / jobs
+
+
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__)
     reader.add_argument("--people", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
@@ -138,8 +156,14 @@ def main() -> None:
                 f"{row['busy_share_of_simulate']:.0%} of simulate; {row['bytes'] / 1e9:.2f} GB; {row['hash'][:12]}",
                 flush=True,
             )
+    idle = {workers: idle_job(workers) for workers in (1, 2)}
+    print(
+        f"a job that does nothing, through scheduler and store: {idle[1] * 1e3:.1f} ms, two workers {idle[2] * 1e3:.1f}"
+    )
     told.out.mkdir(parents=True, exist_ok=True)
-    (told.out / "scale.json").write_text(json.dumps({"cores": os.cpu_count(), "rows": found}, indent=1))
+    (told.out / "scale.json").write_text(
+        json.dumps({"cores": os.cpu_count(), "rows": found, "idle_job": idle}, indent=1)
+    )
 
 
 if __name__ == "__main__":

@@ -156,8 +156,8 @@ def eligible(
             )
 
 
-def screened(study: Study, first: int) -> pl.DataFrame:
-    """BLOCK candidates of a study, numbered from `first` on, as `examined` returns them."""
+def screened(study: Study, first: int, n: int = BLOCK) -> pl.DataFrame:
+    """n candidates of a study, numbered from `first` on, as `examined` returns them."""
     model, source = load(study.model, study.path.parent), source_of(study)
 
     def refused(subjects: list[str]) -> np.ndarray:
@@ -165,7 +165,7 @@ def screened(study: Study, first: int) -> pl.DataFrame:
         return source.refused(own, _given(study, source, own))
 
     return examined(
-        names(first, BLOCK),
+        names(first, n),
         lambda subjects: candidates(study, source, model, subjects),
         refused,
         study.population.eligibility,
@@ -173,7 +173,7 @@ def screened(study: Study, first: int) -> pl.DataFrame:
     )
 
 
-def _job(study: Study, first: int) -> Job:
+def _job(study: Study, first: int, n: int) -> Job:
     plan = study.population
     rests = {
         "population": plan.model_dump(mode="json", exclude={"size", "match"}),
@@ -182,7 +182,7 @@ def _job(study: Study, first: int) -> Job:
         "seed": study.seed,
         "code": source_digest(),
     }
-    return Job(digest([rests, first])[:32], screened, (study, first))
+    return Job(digest([rests, first, n])[:32], screened, (study, first, n))
 
 
 def enrol(
@@ -202,18 +202,19 @@ def enrol(
     size = plan.size * (plan.match.pool if plan.match else 1)
 
     kept: list[str] = []
+    n = BLOCK if size < 64 * BLOCK else 8 * BLOCK
 
     def blocks() -> Iterator[pl.DataFrame]:
         first = 0
         while True:
             # As many more as it takes if the next are as eligible as those before: a few rounds fill the cohort.
             share = tally.enrolled / tally.screened if tally.enrolled else 1.0
-            more = range(first, first + BLOCK * math.ceil((size - tally.enrolled) / share / BLOCK), BLOCK)
+            more = range(first, first + n * math.ceil((size - tally.enrolled) / share / n), n)
             first = more.stop
             if store is None:
-                yield from (screened(study, at) for at in more)
+                yield from (screened(study, at, n) for at in more)
             else:
-                for key in run(store, (_job(study, at) for at in more), client=client, said=said):
+                for key in run(store, (_job(study, at, n) for at in more), client=client, said=said):
                     kept.append(key)
                     yield store.read(key)
 

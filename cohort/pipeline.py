@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from cohort.cluster import Cluster, Slurm, named
+from cohort.store import lock
 from cohort.study import read_study
 
 PROFILES = Path("config/profiles")
@@ -30,6 +31,11 @@ def run(
 ) -> None:
     """Make and seal the results of these studies. `say` gets the lines of the steps. Errors: PipelineError, and
     ClusterError for a cluster file that cannot be used."""
+    with lock(Path("results/.run"), "cohort run"):
+        _snakemake(_command(names, cores, cluster), say, progress)
+
+
+def _command(names: list[str], cores: int | None, cluster: str) -> list[str]:
     command = [sys.executable, "-m", "snakemake", *_profile(named(cluster))]
     command += ["--cores", str(cores)] if cores else []
     # What others wait for goes first: studies that calibrate, and all that leads there.
@@ -37,13 +43,11 @@ def run(
         f"results/{name}/manifest.json" for name in names if read_study(f"config/studies/{name}.yaml").calibration
     ]
     command += ["--prioritize", *calibrating] if calibrating else []
-    command += [
-        "--nocolor",
-        "--config",
-        f"cluster={cluster}",
-        "--",
-        *(f"results/{name}/manifest.json" for name in names),
-    ]
+    targets = [f"results/{name}/manifest.json" for name in names]
+    return [*command, "--nocolor", "--config", f"cluster={cluster}", "--", *targets]
+
+
+def _snakemake(command: list[str], say: Callable[[str], None], progress: Callable[[int, int], None]) -> None:
     environment = {
         # What is compiled once serves every later step; it loads to the same bits.
         "JAX_COMPILATION_CACHE_DIR": str(Path("results/.compiled").resolve()),

@@ -11,7 +11,7 @@ import polars as pl
 from cohort.comparison import Learnt, registered_path
 from cohort.library import load
 from cohort.record import Audit, canonical, digest, file_digest, source_digest
-from cohort.store import write_text
+from cohort.store import room, sweep, write_text
 from cohort.study import Study, fingerprint, planned, read_study
 
 if TYPE_CHECKING:
@@ -126,7 +126,11 @@ class Results:
     @cached_property
     def visits(self) -> pl.DataFrame:
         """A row per draw, arm, subject and visit."""
-        return pl.concat([pl.read_parquet(self.there(self.arm_file(arm), "simulate")) for arm in self.study.arms])
+        return pl.concat([self.visits_of(arm) for arm in self.study.arms])
+
+    def visits_of(self, arm: str) -> pl.DataFrame:
+        """The same of one arm."""
+        return pl.read_parquet(self.there(self.arm_file(arm), "simulate"))
 
     @cached_property
     def trial(self) -> pl.DataFrame:
@@ -213,7 +217,9 @@ class Results:
 
     def begin(self, step: str) -> None:
         """What a step left before is undone from here on: killed half-way, it leaves nothing that a later one takes."""
-        self._stamp_file(step).unlink(missing_ok=True)
+        with room(self.folder):
+            self._stamp_file(step).unlink(missing_ok=True)
+            sweep(self.folder)
 
     def stamp(self, step: str) -> None:
         """Write down what a step that is done rests on, so that a later one can tell whether it still holds; and which

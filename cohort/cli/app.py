@@ -47,8 +47,11 @@ def refusals(busy: str = "") -> Iterator[None]:
     try:
         with console.status(busy) if busy else contextlib.nullcontext():
             yield
-    except (ValueError, RuntimeError) as e:
-        if not type(e).__module__.startswith("cohort."):
+    except (ValueError, RuntimeError, OSError) as e:
+        from cohort.store.files import FULL
+
+        full = isinstance(e, OSError) and e.errno in FULL  # of a line of the trail, say: no fault of the program's
+        if not full and not type(e).__module__.startswith("cohort."):
             raise
         from cohort.bounded import printable
 
@@ -87,8 +90,8 @@ def store_of(results: "Results", where: "Cluster", step: str) -> "Store":
     from cohort.store import Store
 
     if where.store:
-        return Store.at(f"{where.store}/{results.study.name}/{step}", where.endpoint)
-    return Store.at(results.folder / "state" / step)
+        return Store.at(f"{where.store}/{results.study.name}/{step}", where.endpoint, where.stalled)
+    return Store.at(results.folder / "state" / step, patience=where.stalled)
 
 
 def warn(text: str) -> None:

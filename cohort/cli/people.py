@@ -137,8 +137,8 @@ def _enrol(study: Path, cluster: str, workers: int | None) -> None:
             write_text(results.attrition_file, canonical(counts))
             if told:
                 write_text(results.matching_file, canonical(plain(told)))
-            results.stamp("population")
             results.audit.append("population", study=results.study.name, **counts)
+            results.stamp("population")
         say(results, f"{plan.size} people enrolled of {tally.screened} screened")
 
 

@@ -71,8 +71,8 @@ def calibrate(study: StudyFile, cluster: ClusterName = "local", workers: Workers
             chains = store_of(results, where, "calibrate")
             posterior = run(results.study, people, store=chains, client=client, said=warn)
             write(results.posterior_file, posterior.to_netcdf)
-            results.stamp("calibrate")
             results.audit.append("calibrated", posterior=file_digest(results.posterior_file))
+            results.stamp("calibrate")
         sizes = posterior["posterior"].sizes
         say(results, f"calibrated, {sizes['chain']} chains of {sizes['draw']} draws")
 
@@ -99,12 +99,13 @@ def sensitivity(study: StudyFile) -> None:
         people, base = results.population, results.posterior
         if results.study.calibration is None or base is None:
             raise CalibrationError(f"{study}: there is no calibration section; nothing to vary")
-        _open_calibration(results)
-        with bar(f"varying the assumptions of {results.study.name}") as progress:
-            found = run(results.study, people, base, progress=progress)
-        write_text(results.sensitivity_file, canonical(found))
-        results.stamp("sensitivity")
-        results.audit.append("sensitivity", sensitivity=file_digest(results.sensitivity_file))
+        with at_work(results, "sensitivity"):
+            _open_calibration(results)
+            with bar(f"varying the assumptions of {results.study.name}") as progress:
+                found = run(results.study, people, base, progress=progress)
+            write_text(results.sensitivity_file, canonical(found))
+            results.audit.append("sensitivity", sensitivity=file_digest(results.sensitivity_file))
+            results.stamp("sensitivity")
         for variant in found["variants"]:
             moved = max(variant["parameters"], key=lambda row: abs(row["shift"]), default=None)
             most = f"{moved['parameter']} moves most, by {moved['shift']:+.2f} SD" if moved else variant["refused"]
@@ -141,36 +142,43 @@ def simulate(
             write_table(results.parameters_file, parameters)
             store.keep(key for own in keys.values() for key in own)
             failed = sum(counted.failed.values())
-            results.stamp("simulate")
             about = {"code": code(), "hardware": machine()}
             results.audit.append("simulated", patients=counted.lanes, failed=failed, **about)
+            results.stamp("simulate")
         say(results, f"{counted.lanes} patients simulated, {failed} failed")
 
 
 @app.command()
-def trial(study: StudyFile, workers: Workers = None) -> None:
+def trial(study: StudyFile, cluster: ClusterName = "local", workers: Workers = None) -> None:
     """Turn the simulated courses into virtual trials: enrolment, allocation, visits, measurement, who leaves."""
     with refusals():
+        import polars as pl
+
         from cohort.library import load
         from cohort.store import write_table
         from cohort.trial import analysed, analysis_set, declares, tables, write_tables
 
         results = opened(study)
-        model = load(results.study.model, results.study.path.parent)
-        if declares(results.study):
-            people, parameters = results.population, results.parameters
-            with bar(f"virtual trials of {results.study.name}") as progress:
-                made = tables(
-                    results.study, people, parameters, threads=workers or os.cpu_count() or 1, progress=progress
-                )
-            write_tables(results.trial_folder, made)
-            table = analysed(results.study, model, people, made)
-        else:
-            with console.status("running virtual trials"):
-                table = analysis_set(results.study, model, results.visits, results.parameters)
-        write_table(results.trial_file, table)
-        results.stamp("trial")
-        results.audit.append("trials", draws=results.study.analysis.draws)
+        model, parameters = load(results.study.model, results.study.path.parent), results.parameters
+        with at_work(results, "trial"):
+            if declares(results.study):
+                people = results.population
+                with (
+                    spread(results.study.root, cluster, workers) as (client, _),
+                    bar(f"virtual trials of {results.study.name}") as progress,
+                ):
+                    made = tables(results.study, people, parameters, client=client, progress=progress)
+                write_tables(results.trial_folder, made)
+                table = analysed(results.study, model, people, made)
+            else:
+                with console.status("running virtual trials"):  # arm by arm: there may be a million people in each
+                    arms = (results.visits_of(arm) for arm in results.study.arms)
+                    table = pl.concat(
+                        [analysis_set(results.study, model, rows, parameters) for rows in arms], how="diagonal"
+                    )
+            write_table(results.trial_file, table)
+            results.audit.append("trials", draws=results.study.analysis.draws)
+            results.stamp("trial")
         say(results, f"{results.study.analysis.draws} virtual trials")
 
 
@@ -188,9 +196,10 @@ def register(study: StudyFile) -> None:
         predictions, posterior = predict(results.study, results.trial, results.parameters), results.posterior
         attrs = {} if posterior is None else {str(k): v for k, v in posterior.attrs.items()}
         path = registered_path(results.study)
-        made = record(results.study, predictions, attrs, results.audit)
-        write_text(path, json.dumps(made, indent=1, sort_keys=True) + "\n")
-        results.audit.append("registered", file=path.name, predictions=predictions.hash())
+        with at_work(results, "register"):
+            made = record(results.study, predictions, attrs, results.audit)
+            write_text(path, json.dumps(made, indent=1, sort_keys=True) + "\n")
+            results.audit.append("registered", file=path.name, predictions=predictions.hash())
         say(results, f"registered in {os.path.relpath(path)}; commit it before the outcomes are opened")
 
 
@@ -216,8 +225,8 @@ def compare(study: StudyFile, cluster: ClusterName = "local", workers: Workers =
                 client=client,
             )
             write(results.comparison_file, tree.to_netcdf)
-            results.stamp("compare")
             results.audit.append("compared", comparison=file_digest(results.comparison_file))
+            results.stamp("compare")
         say(results, "compared")
 
 
@@ -233,10 +242,11 @@ def report(study: StudyFile) -> None:
 
         results = opened(study)
         found = made(results)
-        write_tables(results, found.tables)
-        drawn = figures(results, found)
-        for name, figure in drawn.items():
-            write_text(results.folder / "figures" / f"{name}.svg", figure)
-        write_text(results.report_file, run(results, drawn, found))
-        results.audit.append("report", report=file_digest(results.report_file))
+        with at_work(results, "report"):
+            write_tables(results, found.tables)
+            drawn = figures(results, found)
+            for name, figure in drawn.items():
+                write_text(results.folder / "figures" / f"{name}.svg", figure)
+            write_text(results.report_file, run(results, drawn, found))
+            results.audit.append("report", report=file_digest(results.report_file))
         say(results, f"report in {os.path.relpath(results.report_file)}")

@@ -1,6 +1,7 @@
 """A scheduler that runs already, and is left running."""
 
 import contextlib
+import logging
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ def address(cluster: Address) -> Iterator[Any]:
     """A client of that scheduler. Errors: ClusterError when it does not answer or does not believe our certificate."""
     from distributed import Client
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # of a lost scheduler the run itself tells
     from cohort.cluster.tls import security
 
     trusted = security(cluster.tls) if cluster.tls else None

@@ -72,11 +72,13 @@ Made = Annotated[
 class _Kind(_Section):
     """What every kind may say. `store`: where chunks are kept when workers share no disk with this machine; `endpoint`:
     of a store that is not Amazon's; credentials come from AWS_ACCESS_KEY_ID and the other variables of that family.
-    `patience`: how long to wait for the first worker."""
+    `patience`: how long to wait for the first worker; `stalled`: for the next chunk, before a run that does not move is
+    ended."""
 
     store: str | None = None
     endpoint: str | None = None
     patience: Seconds = 600.0
+    stalled: Seconds = 900.0
 
     @field_validator("store")
     @classmethod

@@ -29,6 +29,7 @@ INSTEAD = {
     "cert": "write the path of a file in PEM format",
     "key": "write the path of a file in PEM format",
     "patience": "write such as 10 min",
+    "stalled": "write such as 15 min",
     "passphrase": "write the name of an environment variable, not the passphrase",
     "secret": "write the name of a Secret in lower-case letters, digits and -",
     "credentials": "write the name of a Secret in lower-case letters, digits and -",

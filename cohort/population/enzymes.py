@@ -93,7 +93,7 @@ def ontogeny(enzyme: str, age: np.ndarray) -> np.ndarray:
     if enzyme not in ONTOGENY:
         raise ValueError(f"no ontogeny of {enzyme!r}; write one of {', '.join(ONTOGENY)}")
     fmax, fbirth, half, hill, cap = ONTOGENY[enzyme]
-    power = np.asarray(age, dtype=float) ** hill
+    power = np.maximum(np.asarray(age, dtype=float), 0.0) ** hill  # nobody below 0 y is enrolled
     grown = np.divide(power, half**hill + power, out=np.zeros_like(power), where=power > 0)
     return np.where(age < cap, fbirth + (fmax - fbirth) * grown, 1.0)
 

@@ -16,6 +16,7 @@ from cohort.bounded import BoundError, csv_rows, odd_id, parquet
 from cohort.population.causal import Column
 
 REQUIRED = ("sex", "age", "height", "weight", "ancestry")
+BODIES = {"age": (0, 130), "height": (20, 280), "weight": (0.2, 700)}  # y, cm, kg: people are within
 MOST_LEVELS = 50  # of a category
 SHOWN = 20  # cells of one column that are named one by one
 
@@ -144,9 +145,9 @@ def _ids(subjects: pl.Series) -> list[str]:
 def _impossible(frame: pl.DataFrame, rows: Mapping[str, np.ndarray]) -> list[str]:
     """Cells that contradict each other."""
     wrong = []
-    for name in ("age", "height", "weight"):
-        low = -1e-9 if name == "age" else 1e-9
-        wrong += _cells(name, rows[name].tolist(), (rows[name] < low).tolist(), "write one above 0")
+    for name, (low, high) in BODIES.items():
+        off = (rows[name] < low) | (rows[name] > high)
+        wrong += _cells(name, rows[name].tolist(), off.tolist(), f"write one from {low:g} to {high:g}")
     if "bmi" in rows and not wrong:
         bmi = rows["weight"] / (rows["height"] / 100) ** 2
         off = np.abs(rows["bmi"] / bmi - 1) > 0.02

@@ -2,13 +2,13 @@
 
 from cohort.store.chunks import Store
 from cohort.store.content import content_digest, table_digest
-from cohort.store.files import sweep, write, write_rows, write_table, write_text
+from cohort.store.files import NoRoom, room, sweep, write, write_rows, write_table, write_text
 from cohort.store.lock import Busy, lock
 from cohort.store.places import Bucket, Folder, StoreError, place_of
 from cohort.store.run import Job, Stalled, run
 
 __all__ = [
-    "Bucket", "Busy", "Folder", "Job", "Stalled", "Store", "StoreError",
-    "content_digest", "lock", "place_of", "run", "sweep", "table_digest",
+    "Bucket", "Busy", "Folder", "Job", "NoRoom", "Stalled", "Store", "StoreError",
+    "content_digest", "lock", "place_of", "room", "run", "sweep", "table_digest",
     "write", "write_rows", "write_table", "write_text",
 ]  # fmt: skip

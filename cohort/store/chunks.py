@@ -14,13 +14,15 @@ from cohort.store.places import Place, StoreError, place_of
 
 @dataclass(frozen=True)
 class Store:
-    """Chunks at one place. It travels to workers, who write there themselves."""
+    """Chunks at one place. It travels to workers, who write there themselves. `patience`: s without a finished chunk
+    after which a run is stalled."""
 
     place: Place
+    patience: float = 900.0
 
     @classmethod
-    def at(cls, where: str | Path, endpoint: str | None = None) -> "Store":
-        return cls(place_of(where, endpoint))
+    def at(cls, where: str | Path, endpoint: str | None = None, patience: float = 900.0) -> "Store":
+        return cls(place_of(where, endpoint), patience)
 
     def commit(self, key: str, table: pl.DataFrame, seconds: float = 0.0) -> None:
         """Write the chunk, then its sidecar, which tells how long it took to make: killed in between, there is none."""

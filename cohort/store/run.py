@@ -16,9 +16,8 @@ from cohort.store.chunks import Store
 from cohort.store.files import NoRoom, StoreError, room
 
 ATTEMPTS = 3
-PATIENCE = 900.0  # seconds without a finished chunk after which a run is stalled
 GONE = "the scheduler is gone, or does not answer"
-WAITING = 64  # jobs that wait in the scheduler beside those that its workers run
+WAITING = 32  # jobs that wait in the scheduler beside those that its workers run
 
 
 class Stalled(StoreError):
@@ -50,7 +49,6 @@ def run(
     *,
     client: Any = None,
     attempts: int = ATTEMPTS,
-    patience: float = PATIENCE,
     said: Callable[[str], None] = lambda text: None,
 ) -> Iterator[str]:
     """Make what is not there yet; yields the keys in the order of the jobs, each once its chunk is committed.
@@ -59,14 +57,14 @@ def run(
     after another. A job that fails is tried `attempts` times in all, one that ends its workers as often as Dask tries
     it; then its error is kept in quarantine/, the others go on, and the run fails at its end. A refusal of the
     package's own is final at once, and so is a full disk. A chunk that is damaged is set aside and made again, and
-    `said` is told. Errors: StoreError; Stalled if nothing was finished for `patience` seconds, after workers that hold
-    jobs were restarted once.
+    `said` is told. Errors: StoreError; Stalled if nothing was finished for `store.patience` seconds, after workers that
+    hold jobs were restarted once.
     """
     todo = iter(jobs)
     if client is None:
         yield from _here(store, todo, attempts, said)
     else:
-        yield from _Spread(store, todo, client, attempts, patience, said).keys()
+        yield from _Spread(store, todo, client, attempts, said).keys()
 
 
 def _there(store: Store, key: str, said: Callable[[str], None]) -> bool:
@@ -123,7 +121,6 @@ class _Spread:
     todo: Iterator[Job]
     client: Any
     attempts: int
-    patience: float
     said: Callable[[str], None]
     order: deque[str] = field(default_factory=deque)  # keys taken and not yielded yet
     done: set[str] = field(default_factory=set)
@@ -179,7 +176,7 @@ class _Spread:
 
         try:
             with self.client.as_current():
-                ended: Any = wait(list(self.in_flight), timeout=self.patience, return_when="FIRST_COMPLETED")
+                ended: Any = wait(list(self.in_flight), timeout=self.store.patience, return_when="FIRST_COMPLETED")
         except TimeoutError:
             self._stalled()
             return
@@ -208,8 +205,8 @@ class _Spread:
         holding = [worker for worker, tasks in self.client.processing().items() if tasks]
         paused = [worker for worker, about in info.items() if about.get("status") == "paused"]
         told = (
-            f"no chunk was finished for {self.patience:.0f} s: {len(info)} workers, {len(holding)} of them hold jobs, "
-            f"{len(paused)} paused for want of memory"
+            f"no chunk was finished for {self.store.patience:.0f} s: {len(info)} workers, {len(holding)} of them hold "
+            f"jobs, {len(paused)} paused for want of memory"
         )
         nannies = [worker for worker in holding if info[worker].get("nanny")]
         if self.restarted or not nannies:

@@ -5,6 +5,7 @@ would have been without the intercurrent events.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -35,11 +36,13 @@ def tables(
     parameters: pl.DataFrame,
     *,
     threads: int = 1,
+    client: Any = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, pl.DataFrame]:
     """Run the conduct of every draw's trial, and of everyone in every arm at the posterior mean.
 
-    people: as enrolled, subject and the model's covariates; parameters: values by draw. Returns the tables of COLUMNS,
+    people: as enrolled, subject and the model's covariates; parameters: values by draw; with `client`, arms are Dask
+    tasks. Returns the tables of COLUMNS,
     sorted by draw, arm and subject, whatever the order of people, arms and draws. Errors: TrialError, also where more
     patients failed than `analysis.max_failed_fraction`, a course that was solved on treatment only being a failure.
     """
@@ -50,10 +53,17 @@ def tables(
     everyone = _lanes(study, people, parameters["draw"].to_list())
     wanted = sorted({*model.covariates.fields(), "age", "sex", *_strata(study)} & set(people.columns))
     covariates = people.select("subject", *wanted)
-    for done, (arm, lanes) in enumerate(everyone.items(), 1):
-        joined = lanes.join(covariates, on="subject", how="left", maintain_order="left")
-        patients = conducted(study, model, arm, joined, parameters, threads)
-        for name, table in tables_of_arm(study, model, patients, wanted).items():
+    tasks = (
+        (study, model, arm, lanes.join(covariates, on="subject", how="left", maintain_order="left"), parameters, wanted)
+        for arm, lanes in everyone.items()
+    )
+    if client is None:
+        arms = (_arm(*task, threads) for task in tasks)
+    else:
+        futures = [client.submit(_arm, *task, threads, pure=False) for task in tasks]
+        arms = (future.result() for future in futures)
+    for done, of_arm in enumerate(arms, 1):
+        for name, table in of_arm.items():
             made[name].append(table)
         progress(done, len(everyone))
     order = {"measurements": ["parameter", "visit_number"], "potential": ["parameter", "visit_number"]}
@@ -61,6 +71,18 @@ def tables(
     found = {name: pl.concat(parts).sort(*KEY, *order.get(name, [])) for name, parts in made.items()}
     _check_failures(study, found["subjects"])
     return found
+
+
+def _arm(
+    study: Study,
+    model: Model,
+    arm: str,
+    lanes: pl.DataFrame,
+    parameters: pl.DataFrame,
+    columns: list[str],
+    threads: int,
+) -> dict[str, pl.DataFrame]:
+    return tables_of_arm(study, model, conducted(study, model, arm, lanes, parameters, threads), columns)
 
 
 def _check_failures(study: Study, subjects: pl.DataFrame) -> None:

@@ -101,7 +101,10 @@ def test_a_file_that_is_not_there_is_refused_with_those_that_are(root: Path):
         ("kind: pbs", "1  kind: found 'pbs'; write one of local, slurm, kubernetes, address"),
         ("kind: [slurm]", "1  kind: found ['slurm']; did you mean 'slurm'?"),
         ("kind: local\nworker: 2", "2  worker: unknown key; did you mean 'workers'?"),
-        ("kind: local\nsize: 2", "2  size: unknown key; known: kind, store, endpoint, patience, workers, processes"),
+        (
+            "kind: local\nsize: 2",
+            "2  size: unknown key; known: kind, store, endpoint, patience, stalled, workers, processes",
+        ),
         ("workers: 0", "1  workers: found 0; write a whole number such as 2"),
         ("workers: two", "1  workers: found 'two'; write a whole number such as 2"),
         ("workers: true", "1  workers: found True; write a whole number such as 2"),

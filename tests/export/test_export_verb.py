@@ -11,10 +11,10 @@ import pyreadstat
 import pytest
 from typer.testing import CliRunner, Result
 
+from cohort.cdisc.dataset import CdiscError
 from cohort.cdisc.read import read_adam
 from cohort.cli import app
 from cohort.export.package import FORMATS
-from cohort.export.virtual import ExportError
 from cohort.record import Audit, file_digest
 
 ARMS = ("placebo_q2w", "evolocumab_140_q2w", "evolocumab_420_q4w")
@@ -180,5 +180,5 @@ def test_an_id_that_a_transport_file_cannot_hold_is_refused_and_nothing_is_writt
 
 
 def test_a_file_of_another_kind_is_no_adam(tmp_path):
-    with pytest.raises(ExportError, match=r"adsl\.csv: neither \.xpt nor \.json"):
+    with pytest.raises(CdiscError, match=r"adsl\.csv: neither \.xpt nor \.json"):
         read_adam(tmp_path / "adsl.csv")

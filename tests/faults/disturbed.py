@@ -138,8 +138,9 @@ def content(folder: Path, name: str) -> str:
 
 
 def leavings(folder: Path) -> list[str]:
-    """Temporary files that a killed writer left."""
-    return sorted(str(f.relative_to(folder)) for f in (folder / "results").rglob(".*") if f.is_file())
+    """Temporary files that a killed writer left; Snakemake's own mark of a folder is none."""
+    hidden = (f for f in (folder / "results").rglob(".*") if f.is_file() and f.name != ".snakemake_timestamp")
+    return sorted(str(f.relative_to(folder)) for f in hidden)
 
 
 def chunks(folder: Path, step: str = "simulate") -> dict[str, tuple[int, int]]:

@@ -127,11 +127,11 @@ def _jobs(folder: Path) -> list[Job]:
 
 def test_a_stuck_worker_is_restarted_and_the_run_goes_on(undisturbed: Path, tmp_path: Path):
     """One of two workers is stopped among its chunks; nothing is finished for the seconds of patience."""
-    store, jobs, heard = Store.at(tmp_path / "state"), _jobs(undisturbed), list[str]()
+    store, jobs, heard = Store.at(tmp_path / "state", patience=10), _jobs(undisturbed), list[str]()
     with client(Local(processes=True, workers=2)) as found:
         stopped = None
         kept = []
-        for key in run(store, jobs, client=found, patience=10, said=heard.append):
+        for key in run(store, jobs, client=found, said=heard.append):
             kept.append(key)
             if stopped is None:
                 stopped = random.Random(1).choice(workers(os.getpid()))
@@ -150,13 +150,13 @@ def stuck() -> pl.DataFrame:
 
 
 def test_a_job_that_never_ends_ends_the_run_loudly(tmp_path: Path):
-    store, heard = Store.at(tmp_path / "state"), list[str]()
+    store, heard = Store.at(tmp_path / "state", patience=5), list[str]()
     jobs = [Job("stuck", stuck), *(Job(f"job{i}", small, (i,)) for i in range(8))]
     with (
         client(Local(processes=True, workers=1)) as found,
         pytest.raises(Stalled, match=r"no chunk was finished for 5 s: .*look at the workers, run again"),
     ):
-        list(run(store, jobs, client=found, patience=5, said=heard.append))
+        list(run(store, jobs, client=found, said=heard.append))
     assert [line for line in heard if line.endswith("those are restarted")]
 
 

@@ -82,7 +82,7 @@ def test_parquet_keeps_ids_and_units(written, tmp_path: Path):
         (",44,", ",,", "row 2, column 'age': nothing; write a number in y"),
         (",44,", ",nan,", "row 2, column 'age': no finite number; write a number in y"),
         (",44,", ",inf,", "row 2, column 'age': "),
-        (",44,", ",-44,", "row 2, column 'age': a number below 0; write one above 0"),
+        (",44,", ",-44,", "row 2, column 'age': a number below 0; write one from 0 to 130"),
         ("female,44", "woman,44", "row 2, column 'sex': another text; write one of male, female"),
         (",Other,", ",Martian,", "row 2, column 'ancestry': another text; write one of Mexican American"),
         ("height,weight", "hight,weight", "column 'height' is missing; add it, or rename 'hight'"),

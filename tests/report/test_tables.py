@@ -365,7 +365,9 @@ def test_what_is_asked_has_the_estimand_the_margin_and_the_plan(mendel, laplace)
     says = {row["item"]: row["says"] for row in question(mendel).rows}
     assert says["Margin of agreement, ldl_change"] == "5 percent on either side"
     assert says["Success"] == str(mendel.comparison.decision)
-    assert says["Model risk"].startswith("not assessed")
+    assert says["Model risk"].startswith(f"{mendel.credibility.model_risk}: influence")
+    silent = {row["item"]: row["says"] for row in question(mendel.model_copy(update={"credibility": None})).rows}
+    assert silent["Model risk"].startswith("not assessed")
     assert {row["item"]: row["says"] for row in question(laplace).rows}["Planned comparison"].startswith("none")
 
 

@@ -118,9 +118,9 @@ def stuck(seconds: float) -> pl.DataFrame:
 
 
 def test_a_run_that_does_not_move_fails_loudly(tmp_path: Path, threads):
-    store = Store.at(tmp_path / "state")
+    store = Store.at(tmp_path / "state", patience=1)
     with pytest.raises(Stalled, match="no chunk was finished for 1 s: 1 workers, 1 of them hold jobs, 0 paused"):
-        list(run(store, [Job("quick", squared, (2,)), Job("slow", stuck, (3,))], client=threads, patience=1))
+        list(run(store, [Job("quick", squared, (2,)), Job("slow", stuck, (3,))], client=threads))
     assert store.committed("quick")
 
 
