@@ -5,6 +5,7 @@ environment variable COHORT_UNTRUSTED is 1, as `cohort --untrusted` sets it for 
 that is in the library runs.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -14,7 +15,7 @@ import os
 import re
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from cohort.bounded import printable
@@ -27,6 +28,7 @@ FOLDER = _here / "models" if (_here / "models").is_dir() else _here.parent / "mo
 NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)  # of a model in the library
 UNTRUSTED = "COHORT_UNTRUSTED"
 _log = logging.getLogger(__name__)
+_allowed: list[frozenset[str]] = []  # hashes of the texts that may run; any where there is no such list
 
 
 class ModelError(ValueError):
@@ -80,10 +82,23 @@ def _show(path: str, digest: str) -> None:
         _log.warning(said, printable(path), digest)
 
 
+@contextlib.contextmanager
+def only(texts: Collection[str]) -> Iterator[None]:
+    """Meanwhile no model runs in this process whose text has not one of these SHA-256: a file may be another by the
+    time it is read than when somebody asked what it holds."""
+    _allowed.append(frozenset(texts))
+    try:
+        yield
+    finally:
+        _allowed.pop()
+
+
 def from_text(path: str, text: str) -> Model:
     """The model that `text` defines. Errors: ModelError with the line that failed, or because it may not run."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if any(digest not in texts for texts in _allowed):
+        raise ModelError(f"{path}: its text is not the one that was asked about (sha256 {digest} now), and is not run")
     if os.environ.get(UNTRUSTED) == "1" and not in_library(text):
-        digest = hashlib.sha256(text.encode()).hexdigest()
         raise ModelError(
             f"{path}: this model is code from outside the library (sha256 {digest}) and is not run as untrusted; "
             f"read it, then leave out --untrusted, or name one of the library: {', '.join(names())}"

@@ -1,5 +1,7 @@
 """Canonical JSON, hashes and the audit trail: what every step writes to."""
 
+import contextlib
+import errno
 import fcntl
 import functools
 import hashlib
@@ -9,6 +11,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -51,10 +54,36 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def git(folder: Path, *words: str) -> str | None:
-    """What git says in this folder; None where there is no git, no repository, or an error."""
+# A repository's own configuration can name programs for git to run, and asking for its state can write to it.
+HARMLESS = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "log.showSignature=false", "protocol.allow=never")
+_foreign: list[Path] = []  # folders in which git is not asked
+
+
+@contextlib.contextmanager
+def without_git(folder: Path) -> Iterator[None]:
+    """Meanwhile git is not asked in or below this folder: it comes from elsewhere, and whoever made it may have put a
+    repository there, whose filters no option of git turns off."""
+    _foreign.append(folder.resolve())
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
+        yield
+    finally:
+        _foreign.pop()
+
+
+def git(folder: Path, *words: str) -> str | None:
+    """What git says in this folder; None where there is no git, no repository, an error, or git is not to be asked."""
+    if any(folder.resolve().is_relative_to(place) for place in _foreign):
+        return None
+    options = [word for setting in HARMLESS for word in ("-c", setting)]
+    quiet = os.environ | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+    try:
+        done = subprocess.run(
+            ["git", "--no-pager", *options, "-C", str(folder), *words],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env=quiet,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -128,22 +157,27 @@ class Audit:
 
     def append(self, event: str, **facts: Any) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+", encoding="utf-8") as f:
+        with self.path.open("ab+", buffering=0) as f:
             fcntl.flock(f, fcntl.LOCK_EX)  # steps of one study may end at the same moment
             f.seek(0)
-            text = f.read()
+            text = f.read().decode()
             before = trail(text)
-            if text and not text.endswith("\n"):
-                f.write("\n")  # a line that was cut off stays as it is, and shows as a break in the chain
+            # A line that was cut off stays as it is, and shows as a break in the chain.
+            begin = "\n" if text and not text.endswith("\n") else ""
             line = {
                 "event": event,
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "previous": digest(before[-1]) if before else None,
                 **plain(facts),
             }
-            f.write(canonical(line) + "\n")
-            f.flush()
-            os.fsync(f.fileno())
+            raw, size = f"{begin}{canonical(line)}\n".encode(), f.seek(0, os.SEEK_END)
+            try:
+                if f.write(raw) != len(raw):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+                os.fsync(f.fileno())
+            except OSError:
+                f.truncate(size)  # half a line would break the chain for good
+                raise
 
     def broken_at(self) -> int | None:
         """The first line (from 1) whose link to the line before does not hold; None when the chain is whole."""

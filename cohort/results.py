@@ -87,7 +87,7 @@ class Results:
 
     @cached_property
     def population(self) -> pl.DataFrame:
-        return pl.read_parquet(self.there(self.population_file, "population"))
+        return pl.read_parquet(self.there(self.population_file, "population"), glob=False)
 
     @property
     def enrolled(self) -> pl.DataFrame:
@@ -95,7 +95,7 @@ class Results:
         from cohort.enrolment import columns_read
 
         return pl.read_parquet(
-            self.there(self.population_file, "population"), columns=["subject", *columns_read(self.study)]
+            self.there(self.population_file, "population"), columns=["subject", *columns_read(self.study)], glob=False
         )
 
     @cached_property
@@ -121,7 +121,7 @@ class Results:
 
     @cached_property
     def parameters(self) -> pl.DataFrame:
-        return pl.read_parquet(self.there(self.parameters_file, "simulate"))
+        return pl.read_parquet(self.there(self.parameters_file, "simulate"), glob=False)
 
     @cached_property
     def visits(self) -> pl.DataFrame:
@@ -130,11 +130,11 @@ class Results:
 
     def visits_of(self, arm: str) -> pl.DataFrame:
         """The same of one arm."""
-        return pl.read_parquet(self.there(self.arm_file(arm), "simulate"))
+        return pl.read_parquet(self.there(self.arm_file(arm), "simulate"), glob=False)
 
     @cached_property
     def trial(self) -> pl.DataFrame:
-        return pl.read_parquet(self.there(self.trial_file, "trial"))
+        return pl.read_parquet(self.there(self.trial_file, "trial"), glob=False)
 
     @cached_property
     def comparison(self) -> "xr.DataTree":

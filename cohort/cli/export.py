@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cohort.cli.app import StudyFile, app, opened, refusals, say
+from cohort.cli.app import StudyFile, app, console, opened, refusals, say
 
 
 @app.command()
@@ -34,3 +34,5 @@ def export(
         names = ", ".join(one.name for one in made.datasets)
         where = os.path.relpath(output or results.folder / "export")
         say(results, f"{names} of draw {made.trial.draw} in {where}")
+        if output is None and (results.folder / "manifest.json").is_file():
+            console.print("the folder was sealed without these data sets; seal it again", style="yellow")

@@ -1,11 +1,15 @@
 """Verbs about the record of a study: seal it, and ask a sealed folder whether it holds."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cohort.cli.app import StudyFile, app, bar, console, opened, refusals, say
+from cohort.cli.app import StudyFile, app, at_work, bar, console, opened, refusals, say, warn
+
+if TYPE_CHECKING:
+    from cohort.results import Results
 
 
 @app.command()
@@ -18,12 +22,13 @@ def seal(
         from cohort.provenance.seal import seal as run
 
         results = opened(study)
-        with bar(f"sealing {results.study.name}") as progress:
+        with at_work(results, "seal"), bar(f"sealing {results.study.name}") as progress:
             sealed = run(results, partial=partial, progress=progress)
+        if sealed.warning:
+            warn(sealed.warning)
         without = f", without {', '.join(sealed.undone)}" if sealed.undone else ""
-        say(
-            results, f"sealed, {len(sealed.manifest.files)} files{without}; verify with: cohort verify {results.folder}"
-        )
+        folder = os.path.relpath(results.folder)
+        say(results, f"sealed, {len(sealed.manifest.files)} files{without}; verify with: cohort verify {folder}")
 
 
 @app.command()
@@ -34,7 +39,7 @@ def verify(
     trust: Annotated[Path | None, typer.Option(help="a file of the public keys that you trust")] = None,
     run_model: Annotated[bool, typer.Option("--run-model", help="execute the model text in the folder")] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="everyone, and what MCMC sampled; takes as the run")
+        bool, typer.Option("--all", help="everyone, what MCMC sampled, the report; takes as the run")
     ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="of the draw of patients; fresh if not given")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="a file for the answer, outside the folder")] = None,
@@ -55,9 +60,23 @@ def verify(
             run_model=run_model,
             everything=everything,
             seed=seed,
+            redraw=_redrawn,
             say=lambda check: console.print(str(check), markup=False, highlight=False, soft_wrap=True),
         )
         if json is not None:
             write_text(json, canonical(plain(verdict.as_json())) + "\n")
         print(verdict.said)
     raise typer.Exit(verdict.exit_code)
+
+
+def _redrawn(results: "Results") -> dict[str, str]:
+    """Report, tables and figures by their paths in the folder, as `cohort report` draws them."""
+    from cohort.report import figures, made, report
+
+    found = made(results)
+    drawn = figures(results, found)
+    return (
+        {"report.html": report(results, drawn, found)}
+        | {f"tables/{table.file}": table.csv() for table in found.tables.values()}
+        | {f"figures/{name}.svg": figure for name, figure in drawn.items()}
+    )

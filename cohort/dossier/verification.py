@@ -320,7 +320,7 @@ def determinism(results: Results, sample: _Sample) -> Iterator[dict[str, Any]]:
         yield _same(f"{arm}: {what}", told, parts, 0.0)
     allowed = 0.0 if sample.study.numerics.backend == "native" else 1e-9
     for name in sample.study.arms:
-        there = pl.read_parquet(results.arm_file(name)).filter(pl.col("draw") == MEAN)
+        there = pl.read_parquet(results.arm_file(name), glob=False).filter(pl.col("draw") == MEAN)
         there = there.filter(pl.col("subject").is_in(sample.table["subject"].to_list()))
         now = sample.run(name)
         then = {k: there[k].to_numpy().reshape(-1, len(sample.times)) for k in now}

@@ -116,7 +116,7 @@ def virtual_trial(results: "Results", draw: int | None = None, start: date = EPO
     """The trial of one draw, the first one if left out, from a study's results. Errors: ExportError for a draw that
     there is no trial of; ResultsError where a step has not been run."""
     study = results.study
-    analysis = pl.scan_parquet(results.there(results.trial_file, "trial"))
+    analysis = pl.scan_parquet(results.there(results.trial_file, "trial"), glob=False)
     trials = sorted(set(analysis.select(pl.col("draw").unique()).collect()["draw"]) - {MEAN})
     wrong = []
     if draw == MEAN:
@@ -132,12 +132,14 @@ def virtual_trial(results: "Results", draw: int | None = None, start: date = EPO
     own = pl.col("draw") == chosen
     if declares(study):
         files = {name: results.trial_folder / f"{name}.parquet" for name in TABLES}
-        tables = {n: pl.scan_parquet(results.there(f, "trial")).filter(own).collect() for n, f in files.items()}
+        tables = {
+            n: pl.scan_parquet(results.there(f, "trial"), glob=False).filter(own).collect() for n, f in files.items()
+        }
     else:
         arms = [results.there(results.arm_file(arm), "simulate") for arm in sorted(study.arms)]
-        visits = pl.concat([pl.scan_parquet(file).filter(own).collect() for file in arms])
+        visits = pl.concat([pl.scan_parquet(file, glob=False).filter(own).collect() for file in arms])
         tables = planned_tables(study, model, visits, results.parameters)
-    people = pl.scan_parquet(results.there(results.population_file, "population"))
+    people = pl.scan_parquet(results.there(results.population_file, "population"), glob=False)
     known = people.collect_schema().names()
     columns = [c for c in dict.fromkeys(("subject", *PERSON, *model.covariates.fields())) if c in known]
     in_trial = tables["subjects"].lazy().select("subject")

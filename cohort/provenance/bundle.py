@@ -5,15 +5,18 @@ but `opened`, after `models` has said whose text would run.
 """
 
 import contextlib
+import io
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from cohort import library, record
 from cohort.bounded import BoundError, read, text
+from cohort.provenance.history import Retold
 from cohort.provenance.manifest import SealError, entries
-from cohort.record import digest, file_digest
+from cohort.record import Audit, digest, file_digest
 from cohort.results import Results
 from cohort.store import write
 from cohort.study import read_study
@@ -24,17 +27,26 @@ INPUTS = "inputs/"
 
 @dataclass(frozen=True)
 class Text:
-    """A model as a bundle carries it."""
+    """A model as a bundle carries it, read once: the file may be another by the time that it runs."""
 
     reference: str  # as the study names it
     study: str
     file: Path | None  # in the bundle; None where there is none, or one that lies elsewhere
-    sha256: str  # of the text, "" without a file
+    raw: bytes = field(default=b"", repr=False)
+
+    @property
+    def text(self) -> str:
+        return io.TextIOWrapper(io.BytesIO(self.raw), encoding="utf-8", errors="replace").read()
+
+    @property
+    def sha256(self) -> str:
+        """Of the text that would run; "" without a file."""
+        return digest(self.text) if self.file else ""
 
     @property
     def in_library(self) -> bool:
         """Whether the installed library has this very text, and of one named from it, under this name."""
-        if self.file is None or not library.in_library(self.file.read_text(encoding="utf-8", errors="replace")):
+        if self.file is None or not library.in_library(self.text):
             return False
         own = library.FOLDER / f"{self.reference}.py"
         return self.reference.endswith(".py") or (own.is_file() and digest(own.read_text()) == self.sha256)
@@ -151,22 +163,41 @@ def models(folder: Path) -> list[Text]:
             file = inputs / "models" / f"{reference}.py"
             inside = library.NAME.fullmatch(reference) is not None
         known = file if inside and file.is_file() else None
-        sha = digest(known.read_text(encoding="utf-8", errors="replace")) if known else ""
-        found.append(Text(reference, path.stem, known, sha))
+        found.append(Text(reference, path.stem, known, known.read_bytes() if known else b""))
     return found
 
 
+@dataclass(frozen=True)
+class Sealed(Results):
+    """The results of a sealed folder, with the trail as it was when sealed."""
+
+    told: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def audit(self) -> Audit:
+        return Retold(self.told)
+
+    def when(self, event: str) -> "Sealed":
+        """The same as it was when this was last told."""
+        last = max(i for i, line in enumerate(self.told) if line["event"] == event)
+        return replace(self, told=self.told[:last])
+
+
 @contextlib.contextmanager
-def opened(folder: Path, name: str) -> Iterator[Results]:
+def opened(
+    folder: Path, name: str, texts: Sequence[Text] | None = None, told: Sequence[dict[str, Any]] = ()
+) -> Iterator[Sealed]:
     """A sealed folder as `Results`, whose study and all it names are those of inputs/. It EXECUTES the models of the
-    bundle: only after `models` was asked and someone said that they may. Of a model that a study names from the
-    library, the bundle's text runs where the installed one is another."""
+    bundle: only after `models` was asked and someone said that they may. `texts`: what `models` returned then, and no
+    other text runs, whatever lies there now; told: the trail. Of a model that a study names from the library, the
+    bundle's text runs where the installed one is another. Git is never asked about a bundle."""
     own = library.FOLDER
-    named = [m for m in models(folder) if not m.reference.endswith(".py")]
+    texts = models(folder) if texts is None else texts
     try:
-        if not all(m.in_library for m in named):
+        if not all(m.in_library for m in texts if not m.reference.endswith(".py")):
             library.FOLDER = (folder / INPUTS / "models").resolve()
-        study = read_study(folder / INPUTS / STUDIES / f"{name}.yaml")
-        yield Results(study, folder)
+        with library.only({m.sha256 for m in texts}), record.without_git(folder):
+            study = read_study(folder / INPUTS / STUDIES / f"{name}.yaml")
+            yield Sealed(study, folder, tuple(told))
     finally:
         library.FOLDER = own

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from cohort.provenance.spelling import SpellingError, parsed
+
 if TYPE_CHECKING:
     import h5py
 
@@ -53,7 +55,7 @@ def tables(left: Path, right: Path) -> Table:
     """Compare two Parquet files whose rows are the same people and visits in the same order. They are read side by side
     in a stream and never held whole."""
     try:
-        return _tables(pl.scan_parquet(left), pl.scan_parquet(right))
+        return _tables(pl.scan_parquet(left, glob=False), pl.scan_parquet(right, glob=False))
     except pl.exceptions.PolarsError as e:
         return Table(note=f"not readable as Parquet ({type(e).__name__})")
 
@@ -148,8 +150,8 @@ def _attributes(item: Any) -> dict[str, Any]:
 def _said(text: str) -> Any:
     """A text, or what it says as JSON: of a comparison without its standing, which the trail tells."""
     try:
-        found = json.loads(text) if len(text) <= LARGEST else text
-    except (ValueError, RecursionError):
+        found = parsed(text) if len(text) <= LARGEST else text
+    except SpellingError:
         return text
     if isinstance(found, dict):
         found.pop("standing", None)
@@ -208,7 +210,7 @@ def summary(path: Path) -> dict[str, Any]:
     try:
         with h5py.File(path, "r") as f:
             text = f.attrs["summary"]
-        found = json.loads(text) if isinstance(text, str) and len(text) <= LARGEST else {}
+        found = parsed(text) if isinstance(text, str) and len(text) <= LARGEST else {}
     except (OSError, KeyError, ValueError, TypeError, RuntimeError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -11,6 +11,7 @@ whenever it is written.
 import json
 import mimetypes
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,9 +21,10 @@ from rocrate.model.entity import Entity
 from rocrate.model.file import File
 from rocrate.rocrate import ROCrate
 
+from cohort.provenance.integrity import read_lines
 from cohort.provenance.manifest import NAME, Manifest
 from cohort.provenance.signature import Signed, check
-from cohort.record import Audit, digest
+from cohort.record import digest
 from cohort.store import write_text
 
 FILE = "ro-crate-metadata.json"
@@ -50,7 +52,7 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 def text(folder: Path, manifest: Manifest) -> str:
     """What `write` writes. It holds paths within the folder alone, no user and no machine's name."""
-    told = Audit(folder / "audit.jsonl").lines()[: manifest.audit.lines]
+    told = [line for _, line in islice(read_lines(folder), manifest.audit.lines) if line]
     steps = [line for line in told if line["event"] != "sealed"]
     crate = ROCrate()
     crate.root_dataset["datePublished"] = told[-1]["time"]  # when it was sealed, not when this is written

@@ -24,38 +24,11 @@ from cohort.provenance.contents import (
     standing,
     tables,
 )
-from cohort.provenance.manifest import Manifest, read_manifest
+from cohort.provenance.manifest import MADE_BY, STEPS, Manifest, read_manifest
+from cohort.provenance.spelling import SpellingError, parsed
 from cohort.record import file_digest
 
 SAME, EXPLAINED, UNEXPLAINED = 0, 3, 4  # exit codes of `cohort diff`
-# Each step with those whose output it reads, in the order in which the data go.
-STEPS: dict[str, tuple[str, ...]] = {
-    "population": (),
-    "calibrate": ("population",),
-    "sensitivity": ("population", "calibrate"),
-    "simulate": ("population", "calibrate"),
-    "trial": ("population", "calibrate", "simulate"),
-    "compare": ("calibrate", "simulate", "trial"),
-    "report": ("population", "calibrate", "sensitivity", "simulate", "trial", "compare"),
-    "export": ("population", "simulate", "trial"),
-    "dossier": ("population", "calibrate", "sensitivity", "simulate", "trial", "compare", "report"),
-}
-# Whose output a file is, by the first part of its path; anything else is the report's.
-MADE_BY = {
-    "population.parquet": "population",
-    "attrition.json": "population",
-    "matching.json": "population",
-    "posterior.nc": "calibrate",
-    "sensitivity.json": "sensitivity",
-    "parameters.parquet": "simulate",
-    "arms": "simulate",
-    "trial.parquet": "trial",
-    "trial": "trial",
-    "comparison.nc": "compare",
-    "export": "export",
-    "dossier.html": "dossier",
-    "dossier.pdf": "dossier",
-}
 TEXT = (".html", ".svg", ".csv", ".json", ".md", ".txt", ".xml")
 DETAILED = 2 << 20  # bytes of an input that is compared line by line
 SHOWN = 40  # lines of detail for one input
@@ -265,8 +238,8 @@ def _file_change(one: _Side, two: _Side, left: str | None, right: str | None) ->
         return role, f"{name}: other rows", _rows(x, y)
     if path.suffix == ".json":
         try:
-            return role, f"{name}: other values", list(_dotted(json.loads(x), json.loads(y)))
-        except (ValueError, RecursionError):
+            return role, f"{name}: other values", list(_dotted(parsed(x), parsed(y)))
+        except SpellingError:
             pass  # compared as text
     return role, f"{name}: other lines", _unified(x, y)
 

@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +16,7 @@ from cohort import evidence
 from cohort.engine import CODES
 from cohort.engine.machine import TARGETS, MachineError, target
 from cohort.library import FOLDER, load
+from cohort.provenance.spelling import SpellingError, parsed
 from cohort.record import canonical, code, digest, file_digest, hardware, trail, versions
 from cohort.results import Results
 from cohort.store import content_digest
@@ -24,7 +26,36 @@ FORMAT: Literal["cohort manifest 1"] = "cohort manifest 1"
 NAME = "manifest.json"
 # What stands beside the sealed files: the manifest, what vouches for it or retells it, and what no result rests on.
 BESIDE = frozenset({NAME, "audit.jsonl", "signatures", "ro-crate-metadata.json", "state", "log"})
-LARGEST = 64 << 20  # bytes of a manifest, or of a line of a trail: no honest one comes near
+LARGEST = 64 << 20  # bytes of a manifest: no honest one comes near
+# Each step with those whose output it reads, in the order in which the data go.
+STEPS: dict[str, tuple[str, ...]] = {
+    "population": (),
+    "calibrate": ("population",),
+    "sensitivity": ("population", "calibrate"),
+    "simulate": ("population", "calibrate"),
+    "trial": ("population", "calibrate", "simulate"),
+    "compare": ("calibrate", "simulate", "trial"),
+    "report": ("population", "calibrate", "sensitivity", "simulate", "trial", "compare"),
+    "export": ("population", "simulate", "trial"),
+    "dossier": ("population", "calibrate", "sensitivity", "simulate", "trial", "compare", "report"),
+}
+# Whose output a file is, by the first part of its path; anything else is the report's.
+MADE_BY = {
+    "population.parquet": "population",
+    "attrition.json": "population",
+    "matching.json": "population",
+    "posterior.nc": "calibrate",
+    "sensitivity.json": "sensitivity",
+    "parameters.parquet": "simulate",
+    "arms": "simulate",
+    "trial.parquet": "trial",
+    "trial": "trial",
+    "comparison.nc": "compare",
+    "export": "export",
+    "dossier.html": "dossier",
+    "dossier.pdf": "dossier",
+}
+CLUTTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)  # what file browsers leave unasked
 
 
 class SealError(RuntimeError):
@@ -87,19 +118,58 @@ class AuditPart(Part):
     head: str  # hash of the last line
 
 
+class HardwarePart(TypedDict):
+    """`cohort.record.hardware`, and the patients that a register of the native back end holds."""
+
+    cpu: str
+    isa: list[str]
+    flags: dict[str, str]
+    width: int | None
+
+
+class CodePart(TypedDict):
+    """`cohort.record.code`."""
+
+    cohort: str
+    commit: str | None
+    changed_since_commit: bool | None
+    lock: str | None
+    python: str
+    machine: str
+    versions: dict[str, str]
+
+
+# What a step's output rests on, `Results.basis`, and which code made it.
+StepPart = TypedDict(
+    "StepPart",
+    {
+        "study": str,
+        "model": str,
+        "code": str,
+        "people": dict[str, str],
+        "evidence": dict[str, str],
+        "posterior": str | None,
+        "registered": str | None,
+        "comparison plan": str | None,
+        "learnt": dict[str, str | None],
+    },
+    total=False,
+)
+
+
 class Manifest(Part):
     format: Literal["cohort manifest 1"]
     study: StudyPart
     model: ModelPart
-    code: dict[str, Any]
+    code: CodePart
     versions: dict[str, str]
-    hardware: dict[str, Any]
+    hardware: HardwarePart
     numerics: dict[str, Any]
     draws: int
     evidence: dict[str, EvidencePart]
     posterior: PosteriorPart | None
     failures: dict[str, FailuresPart]
-    steps: dict[str, dict[str, Any]]
+    steps: dict[str, StepPart]
     files: dict[str, FilePart]
     audit: AuditPart
 
@@ -118,7 +188,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestError(f"{path} is larger than {LARGEST >> 20} MB; no manifest is")
     try:
         text = path.read_bytes().decode("utf-8")
-        data = json.loads(text)
+        data = parsed(text)
         if isinstance(data, dict) and data.get("format") != FORMAT:
             raise ManifestError(
                 f"{path}: its format is {str(data.get('format'))[:60]!r}; this version of cohort reads {FORMAT!r}"
@@ -128,6 +198,8 @@ def read_manifest(folder: Path) -> Manifest:
     except ValidationError as e:
         where = "; ".join(f"{'.'.join(map(str, p['loc']))[:120]}: {p['msg']}" for p in e.errors()[:5])
         raise ManifestError(f"{path}: {where}") from None
+    except SpellingError as e:
+        raise ManifestError(f"{path}: {e}") from None
     except (ValueError, RecursionError) as e:
         raise e if isinstance(e, ManifestError) else ManifestError(f"{path}: not JSON: {str(e)[:120]}") from None
     if not same:
@@ -138,9 +210,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def plain_path(name: str) -> bool:
-    """Whether this is a path below a folder as a manifest spells it: no `..`, no absolute one, one spelling of each."""
+    """Whether this is a path below a folder as a manifest spells it: no `..`, no absolute one, one spelling of each;
+    and none into a repository of git, whose settings are commands that git runs."""
     parts = name.split("/")
-    odd = any(p in ("", ".", "..") for p in parts) or "\\" in name or "\0" in name
+    odd = any(p.lower() in ("", ".", "..", ".git") for p in parts) or "\\" in name or "\0" in name
     return not odd and unicodedata.normalize("NFC", name) == name and name.isprintable()
 
 
@@ -157,6 +230,8 @@ def entries(folder: Path) -> tuple[dict[str, Path], list[str]]:
                 wrong.append(f"{name!r} is a symbolic link")
             elif not prefix and entry.name in BESIDE:
                 continue
+            elif entry.name.lower() == ".git":
+                wrong.append(f"{name!r} is a repository of git")
             elif entry.is_dir(follow_symlinks=False):
                 walk(Path(entry.path), f"{name}/")
             elif not entry.is_file(follow_symlinks=False):
@@ -185,7 +260,7 @@ def described(files: dict[str, Path], progress: Callable[[int, int], None] = lam
     """Each file of the folder as the manifest has it, with its path."""
     for (name, path), sha in zip(files.items(), hashed(files.values(), progress), strict=True):
         if path.suffix == ".parquet":
-            rows = pl.scan_parquet(path).select(pl.len()).collect().item()
+            rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
             yield name, FilePart(sha256=sha, bytes=path.stat().st_size, rows=rows, content=_content(path))
         else:
             yield name, FilePart(sha256=sha, bytes=path.stat().st_size)
@@ -200,19 +275,29 @@ def _content(path: Path) -> str | None:
 
 def failures(arm: Path, visits: int) -> FailuresPart:
     """How many lanes of an arm there are, and how many failed, by reason. Memory does not grow with the file."""
-    counts = pl.scan_parquet(arm).group_by("code").len().collect(engine="streaming").sort("code")
+    counts = pl.scan_parquet(arm, glob=False).group_by("code").len().collect(engine="streaming").sort("code")
     per = {int(c): int(n) // visits for c, n in counts.iter_rows()}
     failed = {CODES[c] if 0 <= c < len(CODES) else f"code {c}": n for c, n in per.items() if c != 0}
     return FailuresPart(patients=sum(per.values()), failed=failed)
 
 
-def machine() -> dict[str, Any]:
+def machine() -> HardwarePart:
     """On what this process computes, with the patients that a register of the native back end holds."""
     try:
         width: int | None = TARGETS.get(target(), ("", 2))[1]
     except MachineError:
         width = None
-    return {**hardware(), "width": width}
+    about = hardware()
+    return {"cpu": about["cpu"], "isa": about["isa"], "flags": about["flags"], "width": width}
+
+
+def several_codes(steps: Mapping[str, StepPart]) -> str:
+    """Which code made which steps, where they were not all made by the same; "" where they were."""
+    by: dict[str, list[str]] = {}
+    for step in sorted(steps, key=lambda name: list(STEPS).index(name) if name in STEPS else len(STEPS)):
+        by.setdefault(steps[step].get("code", "")[:12], []).append(step)
+    told = (f"{', '.join(made)} by {code or 'code that is not named'}" for code, made in by.items())
+    return f"steps made by different code: {'; '.join(told)}" if len(by) > 1 else ""
 
 
 def make(results: Results, files: dict[str, FilePart]) -> Manifest:
@@ -245,7 +330,7 @@ def make(results: Results, files: dict[str, FilePart]) -> Manifest:
             sha256=digest(text),
             in_library=own.is_file() and digest(own.read_text()) == digest(text),
         ),
-        code=code(),
+        code=CodePart(**code()),
         versions=versions(),
         hardware=simulated.get("hardware") or machine(),  # of who simulated, where the trail says
         numerics=study.numerics.model_dump(mode="json"),
@@ -264,7 +349,7 @@ def make(results: Results, files: dict[str, FilePart]) -> Manifest:
         if owner.calibration is None
         else PosteriorPart.model_validate({"from": owner.name, "sha256": file_digest(results.posterior_file)}),
         failures={arm: failures(results.arm_file(arm), len(study.visits)) for arm in study.arms},
-        steps={path.stem: json.loads(path.read_text()) for path in stamps},
+        steps={path.stem: parsed(path.read_bytes(), spelt=True) for path in stamps},
         files=files,
         audit=AuditPart(lines=len(lines), head=digest(lines[-1])),
     )

@@ -1,22 +1,36 @@
 """Sealing: the steps are done and agree with each other, inputs are gathered, and the manifest is written last."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cohort.provenance import bundle
-from cohort.provenance.manifest import NAME, FilePart, Manifest, SealError, described, entries, make
+from cohort.provenance.manifest import (
+    CLUTTER,
+    NAME,
+    STEPS,
+    FilePart,
+    Manifest,
+    SealError,
+    described,
+    entries,
+    make,
+    several_codes,
+)
+from cohort.provenance.spelling import SpellingError, parsed
 from cohort.record import digest, file_digest
 from cohort.results import Results, ResultsError
 from cohort.store import lock, write_text
+
+TRAIL = 16 << 20  # bytes of an audit trail that is read whole: thousands of runs of every step leave less
 
 
 @dataclass(frozen=True)
 class Sealed:
     manifest: Manifest
     undone: list[str]  # steps of the study that were not run
+    warning: str  # which code made which steps, where they were not all made by the same; "" where they were
 
 
 def seal(
@@ -27,7 +41,7 @@ def seal(
     `partial`: also where steps after `simulate` were not run. Memory does not grow with the tables. Errors: SealError
     naming everything that is missing, stale or of no known origin; Busy where a run is at work in the folder.
     """
-    from cohort.provenance import crate
+    from cohort.provenance import crate, integrity
 
     folder = results.folder
     with lock(folder / "state", "seal"):
@@ -42,9 +56,11 @@ def seal(
         listed = digest({name: part.model_dump(mode="json") for name, part in files.items()})
         results.audit.append("sealed", study=results.study.name, files=listed, undone=undone)
         manifest = make(results, files)
+        if unlike := list(integrity.agreement(manifest, folder, list(integrity.read_lines(folder)))):
+            raise SealError("\n".join([f"{folder} is not sealed: run the steps of these again:", *unlike]))
         write_text(folder / NAME, manifest.text)
         crate.write(folder, manifest)
-    return Sealed(manifest, undone)
+    return Sealed(manifest, undone, several_codes(manifest.steps))
 
 
 def check(results: Results, partial: bool = False) -> list[str]:
@@ -58,13 +74,12 @@ def check(results: Results, partial: bool = False) -> list[str]:
         "simulate": [results.parameters_file, *(results.arm_file(arm) for arm in study.arms)],
         "trial": [results.trial_file],
         "compare": [results.comparison_file],
-        "sensitivity": [results.sensitivity_file],
         "report": [results.report_file],
     }
     for step, paths in outputs.items():
         there = [path for path in paths if path.is_file()]
-        if (step == "sensitivity" and not there) or not paths:
-            continue  # no part of a run
+        if not paths:
+            continue
         if not there and partial and step not in ("population", "calibrate", "simulate"):
             undone.append(step)
             continue
@@ -82,6 +97,13 @@ def check(results: Results, partial: bool = False) -> list[str]:
         wrong += _stale(results.calibrated, "calibrate")
     for other in results.taught_by.values():
         wrong += _stale(other, "compare")
+    for path in sorted((folder / "made").glob("*.json")):
+        if path.stem not in STEPS:
+            wrong.append(f"{path}: of no step; remove it")
+        elif not outputs.get(path.stem):  # of no part of a run: sensitivity, export, a calibration that was one
+            wrong += _stale(results, path.stem)
+    clutter = (path for path in folder.rglob("*") if CLUTTER.fullmatch(path.name))
+    wrong += [f"{path}: added by a file browser; remove it" for path in sorted(clutter)]
     wrong += _trail(results)
     if (folder / "signatures").exists():
         wrong.append(f"{folder / 'signatures'}: what is signed is not sealed again; move the signatures away first")
@@ -98,6 +120,8 @@ def _trail(results: Results) -> list[str]:
         broken = results.audit.broken_at()
     except UnicodeDecodeError:
         broken = 1
+    if path.stat().st_size > TRAIL:
+        return [f"{path}: larger than {TRAIL >> 20} MB, which is not read again; run the steps in a new folder"]
     if broken:
         return [f"{path}:{broken}: does not follow from the line before; run the steps again in a new folder"]
     return told(results.audit.lines(), lambda name: results.folder / name)
@@ -110,8 +134,8 @@ def _stale(results: Results, step: str) -> list[str]:
     if not stamp.is_file():
         return [f"{stamp}: missing, so nothing says what {step} rested on; {again}"]
     try:
-        then, now = json.loads(stamp.read_text()), results.basis(step)
-    except ValueError:
+        then, now = parsed(stamp.read_bytes(), spelt=True), results.basis(step)
+    except SpellingError:
         return [f"{stamp}: damaged; {again}"]
     except (ResultsError, OSError) as e:
         return [str(e)]
@@ -125,6 +149,7 @@ SAID = {
     "sensitivity": ("sensitivity", "sensitivity.json"),
     "compared": ("comparison", "comparison.nc"),
     "report": ("report", "report.html"),
+    "dossier": ("dossier", "dossier.html"),
 }
 
 
@@ -142,4 +167,8 @@ def told(lines: list[dict[str, Any]], file: Callable[[str], Path]) -> list[str]:
             wrong.append(f"{name}: not the file that the audit trail's last '{event}' speaks of; run its step again")
     if "report" in last and file("report.html").is_file() and last["report"][0] < last.get("compared", (-1,))[0]:
         wrong.append("report.html: older than the comparison; run: cohort report")
+    export = file("export")
+    there = {p.relative_to(export).as_posix(): file_digest(p) for p in export.rglob("*") if p.is_file()}
+    if there and not any(line["event"] == "exported" and line.get("files") == there for line in lines):
+        wrong.append("export/: other files than the audit trail tells of; remove it, or run: cohort export")
     return wrong

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -28,7 +29,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from cohort.provenance import integrity
 from cohort.provenance.contents import printable
-from cohort.provenance.manifest import NAME, Manifest, entries, read_manifest
+from cohort.provenance.manifest import CLUTTER, NAME, Manifest, entries, read_manifest
+from cohort.provenance.spelling import SpellingError, parsed
 from cohort.record import Audit, canonical, digest, file_digest
 from cohort.store import write_text
 
@@ -37,6 +39,20 @@ PAYLOAD = "application/vnd.in-toto+json"
 PREDICATE = "urn:x-cohort:signature:1"
 CLOCK = "the signer's computer; no time-stamping authority confirmed it"
 LONGEST = 200  # characters of a name or a meaning
+# All that a signature's file and its statement may hold: a key that nobody reads could say anything.
+SAID: dict[str, Any] = {
+    "_type": None,
+    "subject": [{"name": None, "digest": {"sha256": None}}],
+    "predicateType": None,
+    "predicate": {"name": None, "time": None, "clock": None, "meaning": None, "cohort": None},
+}
+ENVELOPE: dict[str, Any] = {
+    "payload": None,
+    "payloadType": None,
+    "publicKey": None,
+    "signatures": [{"keyid": None, "sig": None}],
+    "statement": SAID,
+}
 LARGEST = {"signature": 64 << 10, "trusted keys": 1 << 20}  # bytes: what is read whole
 
 
@@ -63,8 +79,14 @@ class Signed:
         """One line for people: printed name, time, meaning, and how far to believe it."""
         if not self.valid:
             return f"signatures/{printable(self.file)}: NOT VALID: {self.reason}"
-        known = f"trusted key of {self.known_as}" if self.trusted else "a key that nobody here vouches for"
-        return f"{self.name}, {self.time} (UTC, signer's clock): {self.meaning} [key {self.key}: {known}]"
+        # What the verifier knows stands first; what the signer wrote is quoted, so that it cannot pose as more.
+        known = (
+            f"VOUCHED, key {self.key} of {_quoted(self.known_as or '')}"
+            if self.trusted
+            else (f"NOT VOUCHED, key {self.key}, which nobody here knows")
+        )
+        said = f"{_quoted(self.meaning)}, by {_quoted(self.name)}, {self.time} (UTC, signer's clock)"
+        return f"{known}: {said}"
 
 
 # ------------------------------------------------------------------------------------------------------------ keys
@@ -128,7 +150,7 @@ def trusted_keys(path: Path) -> dict[bytes, str]:
     """The verifier's keys: raw public key to name, from lines `ed25519 <base64 of 32 bytes> <name>`; a line that
     starts with # is a comment. Errors: SignatureError naming every malformed line."""
     try:
-        lines = _bounded(path, "trusted keys").decode().splitlines()
+        lines = _bounded(path, "trusted keys").decode().split("\n")  # what else Unicode calls an end may be in a name
     except UnicodeDecodeError:
         raise SignatureError(f"{path}: not UTF-8 text") from None
     found: dict[bytes, str] = {}
@@ -174,7 +196,9 @@ def sign(folder: Path, key: Ed25519PrivateKey, name: str, meaning: str, *, now: 
     `now`: this computer's time if not given. Errors: SignatureError where the folder is not sealed, does not hold, was
     signed with this key already, or where the clock is behind the trail.
     """
-    wrong = [f"{what}: {why}" for what, text in (("name", name), ("meaning", meaning)) if (why := _unprintable(text))]
+    wrong = [
+        f"{what}: {why}" for what, text in (("name", name), ("meaning", meaning)) if (why := _unfit_text(what, text))
+    ]
     if wrong:
         raise SignatureError("\n".join(wrong))
     now = (now or datetime.now(UTC)).astimezone(UTC)
@@ -266,11 +290,15 @@ def check(folder: Path, trusted: Mapping[bytes, str]) -> tuple[Signed, ...]:
 
 
 def _checked(path: Path, sealed: str | None, trusted: Mapping[bytes, str]) -> Signed:
+    if CLUTTER.fullmatch(path.name):
+        return _refused(path.name, "", "not a signature: added by a file browser; remove it")
     if not re.fullmatch(r"[0-9a-f]{16}\.json", path.name) or path.is_symlink() or not path.is_file():
         return _refused(path.name, "", "not a signature: a file named by 16 hex digits and .json is")
     key = ""
     try:
-        envelope = json.loads(_bounded(path, "signature"))
+        envelope = parsed(_bounded(path, "signature"))
+        if odd := _odd(envelope, ENVELOPE):
+            return _refused(path.name, "", odd)
         public, payload = _decoded(envelope["publicKey"]), _decoded(envelope["payload"])
         (one,) = envelope["signatures"]
         signature = _decoded(one["sig"])
@@ -282,9 +310,13 @@ def _checked(path: Path, sealed: str | None, trusted: Mapping[bytes, str]) -> Si
         if envelope["payloadType"] != PAYLOAD:
             return _refused(path.name, key, f"a payload of type {envelope['payloadType']!r}, not {PAYLOAD!r}")
         Ed25519PublicKey.from_public_bytes(public).verify(signature, pae(PAYLOAD, payload))
-        statement = json.loads(payload)
-        if canonical(statement).encode() != payload or canonical(envelope["statement"]).encode() != payload:
+        if one["keyid"] != key:
+            return _refused(path.name, key, "the signature is said to be another key's")
+        statement = parsed(payload, spelt=True)
+        if canonical(envelope["statement"]).encode() != payload:
             return _refused(path.name, key, "the statement that is shown is not the one that was signed")
+        if odd := _odd(statement, SAID):
+            return _refused(path.name, key, odd)
         (subject,) = statement["subject"]
         if (statement["_type"], statement["predicateType"], subject["name"]) != (STATEMENT, PREDICATE, NAME):
             return _refused(path.name, key, "a statement about something else than a manifest of cohort")
@@ -292,13 +324,15 @@ def _checked(path: Path, sealed: str | None, trusted: Mapping[bytes, str]) -> Si
             return _refused(path.name, key, "signs another manifest than the one in this folder")
         said = statement["predicate"]
         for what in ("name", "meaning"):
-            if why := _unprintable(said[what]):
+            if why := _unfit_text(what, said[what]):
                 return _refused(path.name, key, f"{what}: {why}")
         time = datetime.fromisoformat(said["time"])
         if time.utcoffset() != timedelta(0) or time.isoformat(timespec="milliseconds") != said["time"]:
             return _refused(path.name, key, f"the time {said['time']!r} is not UTC as 2026-01-31T12:00:00.000+00:00")
     except InvalidSignature:
         return _refused(path.name, key, "the signature is not this key's over this statement")
+    except SpellingError as e:
+        return _refused(path.name, key, f"not a signature that can be read: {printable(str(e))}")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return _refused(path.name, key, "not a signature that can be read: damaged, or of another format")
     known = trusted.get(public)
@@ -312,18 +346,37 @@ def _refused(file: str, key: str, reason: str) -> Signed:
 # --------------------------------------------------------------------------------------------------------- reading
 
 
-def _unprintable(text: str) -> str:
-    """Why a text cannot stand in a signature; "" where it can. Control characters would let a line say two things."""
+def _unfit_text(what: str, text: str) -> str:
+    """Why a name or a meaning cannot stand in a signature; "" where it can. Control characters would let a line say two
+    things; what a line of ours is made of would let a name say more than a name."""
     if not text.strip():
         return "empty; a signature shows a printed name and what it means, such as 'approved as statistician'"
     if not text.isprintable():
         return f"{text!r} holds characters that cannot be printed; write it on one line without them"
+    if what == "name" and (odd := sorted(set(text) & set('[];"'))):
+        return f"{text!r} holds {' '.join(odd)}; write a name without them"
     return f"{len(text)} characters; write at most {LONGEST}" if len(text) > LONGEST else ""
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _odd(value: Any, shape: Any) -> str:
+    """Where a value holds other keys than a shape has; "" where it does not. A shape: keys, each with the shape of what
+    stands there, None for a text; a list of one for a list of such."""
+    if isinstance(shape, list):
+        return next(filter(None, (_odd(each, shape[0]) for each in value)), "")
+    if shape is None:
+        return ""
+    if odd := sorted(map(str, value.keys() ^ shape.keys())):
+        return f"{printable(odd[0][:60])!r} is not there, or should not be"
+    return next(filter(None, (_odd(value[key], each) for key, each in shape.items())), "")
 
 
 def usable(what: str, text: str) -> str:
     """A name or meaning as it will be signed. Errors: SignatureError where it is empty, too long or not printable."""
-    if why := _unprintable(text):
+    if why := _unfit_text(what, text):
         raise SignatureError(f"{what}: {why}")
     return text.strip()
 

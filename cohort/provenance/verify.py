@@ -4,138 +4,48 @@ It works on a folder from anywhere, read-only; it writes nothing into it, and ex
 the installed library's, a key that the verifier trusts signed the manifest, or the verifier says so.
 """
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from cohort.bounded import printable
+from cohort import evidence
 from cohort.library import UNTRUSTED
 from cohort.provenance import bundle, integrity
-from cohort.provenance.manifest import NAME, Manifest, ManifestError, entries, read_manifest
-from cohort.results import Results
+from cohort.provenance.manifest import NAME, Manifest, ManifestError, entries, read_manifest, several_codes
+from cohort.provenance.verdict import EXIT, UNSIGNED, Answer, Check, Verdict
+from cohort.record import digest, file_digest
 from cohort.study import fingerprint, planned
 
 if TYPE_CHECKING:
-    from cohort.provenance.again import Outcome
+    from cohort.provenance.inferred import Redraw
 
-Answer = Literal["identical", "within tolerance", "different or tampered", "not re-run"]
-EXIT: dict[Answer, int] = {"identical": 0, "within tolerance": 3, "different or tampered": 4, "not re-run": 5}
-UNSIGNED = "internally consistent only: nobody vouches for it"
+__all__ = ["EXIT", "UNSIGNED", "Answer", "Check", "Verdict", "VerifyError", "verify"]
+
+type Marks = dict[str, tuple[int, int, int]]  # of each file: size, and when it and what is told of it were changed
+_log = logging.getLogger(__name__)
 
 
 class VerifyError(ValueError):
     """What cannot be asked of a folder; the message says what to write instead."""
 
 
-def _line(text: str) -> str:
-    """One line for a terminal, in which nothing from the folder can steer it."""
-    return printable(text.replace("\n", "; "))
-
-
 @dataclass(frozen=True)
-class Check:
-    what: str
-    state: Literal["ok", "not ok", "not done"]
-    said: str
+class Asked:
+    """What is to be made again: `patients` that are drawn, by `seed` if not None, and `subjects` by their ids; or
+    `everything`. `redraw`: draws report, tables and figures."""
 
-    def __str__(self) -> str:
-        return _line(f"{self.what:<12} {self.state:<9} {self.said}")
-
-
-@dataclass
-class Verdict:
-    """What was asked of a folder, in order, and the answer. `seed`: with which the patients were drawn; `excuses`: how
-    this machine differs from the one that made the results; `off`: what is not the same to the bit, though as near as
-    that allows. `say` hears of each check as it is done."""
-
-    folder: Path
-    say: Callable[[Check], None] = lambda check: None
-    checks: list[Check] = field(default_factory=list)
-    patients: list[str] = field(default_factory=list)
-    seed: int | None = None
-    excuses: list[str] = field(default_factory=list)
-    signatures: list[str] = field(default_factory=list)
-    off: "list[Outcome]" = field(default_factory=list)
-
-    def note(self, what: str, wrong: Iterable[str], fine: str = "") -> bool:
-        """Ask one thing: `wrong` has every reason why not. Returns whether it holds."""
-        found = list(wrong)
-        more = f"; {len(found) - 8} more" if len(found) > 8 else ""
-        self._add(Check(what, "not ok" if found else "ok", "; ".join(found[:8]) + more if found else fine))
-        return not found
-
-    def skip(self, what: str, why: str) -> None:
-        self._add(Check(what, "not done", why))
-
-    def judge(self, outcome: "Outcome", of: str) -> None:
-        """Ask whether what was made again is what was recorded: to the bit, or on another machine nearly."""
-        if outcome.identical or (outcome.within and not outcome.problem and self.excuses):
-            self.note(outcome.what, [], f"{of}: {outcome}")
-            self.off += [] if outcome.identical else [outcome]
-        elif outcome.within and not outcome.problem:
-            self.note(outcome.what, [f"{outcome}; with the same instruction set and versions every bit is the same"])
-        else:
-            self.note(outcome.what, [str(outcome)])
-
-    def _add(self, check: Check) -> None:
-        self.checks.append(check)
-        self.say(check)
-
-    @property
-    def wrong(self) -> list[str]:
-        return [check.what for check in self.checks if check.state == "not ok"]
-
-    @property
-    def answer(self) -> Answer:
-        if self.wrong:
-            return "different or tampered"
-        if not any(check.what == "people" for check in self.checks):
-            return "not re-run"
-        return "within tolerance" if self.off else "identical"
-
-    @property
-    def said(self) -> str:
-        """The answer in one line."""
-        return _line(self._said())
-
-    def _said(self) -> str:
-        vouched = f"signed by {'; '.join(self.signatures)}" if self.signatures else UNSIGNED
-        match self.answer:
-            case "different or tampered":
-                return f"different or tampered: {', '.join(self.wrong)}"
-            case "not re-run":
-                return f"hashes hold, not re-run; {vouched}"
-            case "within tolerance":
-                worst = max(self.off, key=lambda o: o.largest)
-                return (
-                    f"within tolerance: {worst.what}: {worst}; made with {'; '.join(self.excuses)}; "
-                    f"{len(self.patients)} patients made again; {vouched}"
-                )
-            case "identical":
-                return f"identical: {len(self.patients)} patients made again, every bit the same; {vouched}"
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT[self.answer]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "folder": str(self.folder),
-            "answer": self.answer,
-            "exit_code": self.exit_code,
-            "said": self.said,
-            "checks": [vars(check) for check in self.checks],
-            "patients": self.patients,
-            "seed": self.seed,
-            "excuses": self.excuses,
-            "signatures": self.signatures,
-            "off": [vars(outcome) for outcome in self.off],
-        }
+    patients: int
+    subjects: Sequence[str]
+    everything: bool
+    seed: int | None
+    redraw: "Redraw | None"
 
 
 def verify(
@@ -147,13 +57,15 @@ def verify(
     run_model: bool = False,
     everything: bool = False,
     seed: int | None = None,
+    redraw: "Redraw | None" = None,
     say: Callable[[Check], None] = lambda check: None,
 ) -> Verdict:
     """Ask a sealed folder whether it holds.
 
     patients: how many are drawn and made again; subjects: ids of others that are; trust: a file of the verifier's keys;
     run_model: execute the folder's own model text; everything: make again all people, courses, trials, and what was
-    sampled; seed: of the draw of patients, by default one that nobody could foresee. Errors: VerifyError.
+    sampled, and with `redraw`, which draws them, report, tables and figures; seed: of the draw of patients, by default
+    one that nobody could foresee. Errors: VerifyError.
     """
     if not (folder / NAME).exists():
         what = "is not sealed: it has no manifest.json" if folder.is_dir() else "is no folder"
@@ -165,16 +77,34 @@ def verify(
         verdict.note("manifest", [str(e)])
         return verdict
     verdict.note("manifest", [], f"{manifest.format}, of {manifest.study.name}, canonical")
+    marks = _marks(folder)
     lines = _whole(verdict, manifest)
-    trusted = _signed(verdict, trust)
+    trusted = _signed(verdict, manifest, lines, trust)
     if verdict.wrong:
         verdict.skip("re-run", "nothing is made again from a folder that does not hold")
-    elif _may_run(verdict, trusted, run_model):
+    elif _may_run(verdict, manifest, texts := bundle.models(folder), trusted, run_model):
         if patients or subjects or everything:
-            _made_again(verdict, manifest, lines, patients, subjects, everything, seed)
+            asked = Asked(patients, subjects, everything, seed, redraw)
+            _made_again(verdict, manifest, lines[: manifest.audit.lines], texts, asked)
+            verdict.note("meanwhile", _changed(manifest, folder, marks), "no file was changed while it was asked")
         else:
             verdict.skip("re-run", "no patients were asked for")
     return verdict
+
+
+def _marks(folder: Path) -> Marks:
+    found, _ = entries(folder)
+    stats = {name: path.stat() for name, path in found.items()}
+    return {name: (s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in stats.items()}
+
+
+def _changed(manifest: Manifest, folder: Path, marks: Marks) -> Iterator[str]:
+    """What is not as it was when its hash was asked: what was made again may rest on something else."""
+    now = _marks(folder)
+    if touched := sorted(name for name in now.keys() | marks.keys() if now.get(name) != marks.get(name)):
+        names = ", ".join(map(repr, touched[:5]))
+        yield f"{names}: written to while the folder was asked; ask a copy that nobody else writes to"
+    yield from integrity.files(manifest, entries(folder)[0])
 
 
 def _whole(verdict: Verdict, manifest: Manifest) -> integrity.Lines:
@@ -191,24 +121,47 @@ def _whole(verdict: Verdict, manifest: Manifest) -> integrity.Lines:
     return lines
 
 
-def _signed(verdict: Verdict, trust: Path | None) -> bool:
+def _signed(verdict: Verdict, manifest: Manifest, lines: integrity.Lines, trust: Path | None) -> bool:
     """Whether a key that the verifier trusts signed the manifest."""
     from cohort.provenance import signature
 
     found = signature.check(verdict.folder, signature.trusted_keys(trust) if trust else {})
     verdict.signatures = [s.line for s in found if s.valid]
-    if found:
-        verdict.note("signatures", [s.line for s in found if not s.valid], "; ".join(verdict.signatures))
+    trusted = any(s.trusted for s in found)
+    wrong = [s.line for s in found if not s.valid]
+    wrong += _untold(verdict.folder, manifest, lines, {s.file for s in found if s.valid})
+    if trust and not trusted:
+        wrong.append(f"none by a key that {trust} names")
+    if found or wrong:
+        verdict.note("signatures", wrong, "; ".join(verdict.signatures))
     else:
         verdict.skip("signatures", UNSIGNED)
-    return any(s.trusted for s in found)
+    return trusted
 
 
-def _may_run(verdict: Verdict, trusted: bool, run_model: bool) -> bool:
+def _untold(folder: Path, manifest: Manifest, lines: integrity.Lines, valid: set[str]) -> Iterator[str]:
+    """Where the trail and signatures/ differ about who signed this manifest."""
+    told = [line for _, line in lines if line and line["event"] == "signed"]
+    told = [line for line in told if line.get("manifest") == digest(manifest.text)]
+    there = {file_digest(folder / "signatures" / name): name for name in valid}
+    for line in told:
+        if line.get("signature") not in there:
+            yield f"the trail tells that {line.get('name')!r} signed, with key {line.get('key')}: that is not there"
+    known = {line.get("signature") for line in told}
+    for sha, name in there.items():
+        if sha not in known:
+            yield f"signatures/{name}: the trail does not tell of it; its signer may sign again, and then it does"
+
+
+def _may_run(
+    verdict: Verdict, manifest: Manifest, texts: Sequence[bundle.Text], trusted: bool, run_model: bool
+) -> bool:
     """Whether the models that reading the studies executes may run here."""
-    texts = bundle.models(verdict.folder)
     if astray := [m for m in texts if m.file is None]:
         return verdict.note("model", [f"{m.study} names {m.reference!r}, which inputs/ has not" for m in astray])
+    sealed = {verdict.folder.resolve() / name: part.sha256 for name, part in manifest.files.items()}
+    if changed := [m for m in texts if m.file and digest(m.raw) != sealed.get(m.file)]:
+        return verdict.note("model", [f"{m.reference}: not the text that was sealed, a moment ago" for m in changed])
     foreign = ", ".join(sorted({f"{m.file.name} ({m.sha256[:12]})" for m in texts if m.file and not m.in_library}))
     if foreign and os.environ.get(UNTRUSTED) == "1":
         verdict.skip("model", f"{foreign}: not a text of the installed library, and --untrusted runs no other")
@@ -225,29 +178,26 @@ def _may_run(verdict: Verdict, trusted: bool, run_model: bool) -> bool:
 
 
 def _made_again(
-    verdict: Verdict,
-    manifest: Manifest,
-    lines: integrity.Lines,
-    patients: int,
-    subjects: Sequence[str],
-    everything: bool,
-    seed: int | None,
+    verdict: Verdict, manifest: Manifest, lines: integrity.Lines, texts: Sequence[bundle.Text], asked: Asked
 ) -> None:
+    told = [line for _, line in lines if line]
     try:
-        with bundle.opened(verdict.folder, manifest.study.name) as results:
+        with bundle.opened(verdict.folder, manifest.study.name, texts, told) as results:
             if verdict.note("study", _rested(manifest, results), "fingerprint and stamps follow from inputs/"):
-                _sample(verdict, manifest, results, lines, patients, subjects, everything, seed)
+                _sample(verdict, manifest, results, asked)
     except VerifyError:
         raise
-    except (ValueError, RuntimeError, pl.exceptions.PolarsError) as e:
-        # Ours, and polars' own of tables that lack a column, are about what the folder holds; others are defects.
-        if not (type(e).__module__.startswith("cohort.") or isinstance(e, pl.exceptions.PolarsError)):
-            raise
-        verdict.note("re-run", [f"{type(e).__name__}: {e}"])
+    except Exception as e:
+        # Whoever writes a folder can make any code stumble over it: that is an answer, and its trace is for us.
+        _log.debug("making it again stopped", exc_info=True)
+        ours = type(e).__module__.startswith("cohort.") or isinstance(e, pl.exceptions.PolarsError)
+        verdict.note(
+            "re-run", [f"{'' if ours else 'stopped, as by no folder that cohort left: '}{type(e).__name__}: {e}"]
+        )
 
 
-def _rested(manifest: Manifest, results: Results) -> Iterator[str]:
-    """Where the steps' stamps do not follow from inputs/."""
+def _rested(manifest: Manifest, results: bundle.Sealed) -> Iterator[str]:
+    """Where the steps' stamps, or what the manifest says of the study, do not follow from inputs/."""
     study, there = results.study, "the study in inputs/ has"
     if fingerprint(study) != manifest.study.fingerprint or planned(study) != manifest.study.plan:
         yield f"{there} another fingerprint than the manifest says"
@@ -257,77 +207,114 @@ def _rested(manifest: Manifest, results: Results) -> Iterator[str]:
         yield f"{there} other numerics than the manifest says"
     if study.evidence.keys() != manifest.evidence.keys() or manifest.failures.keys() != study.arms.keys():
         yield f"{there} other evidence or arms than the manifest says"
+    for name, use in study.evidence.items():
+        part = manifest.evidence.get(name)
+        rows = len(evidence.arms(study.root / use.file))
+        if part and (part.file, part.use, part.rows) != (use.file.as_posix(), use.use, rows):
+            yield f"evidence {name}: {there} another file or use of it, or the file other rows, than the manifest says"
+    if Path(study.model).stem != manifest.model.name:
+        yield f"{there} another model than the manifest names"
     for step, then in manifest.steps.items():
         now = results.basis(step)
         if changed := [key for key in now if then.get(key) != now[key]]:
             yield f"{step} rested on another {' and '.join(changed)} than inputs/ holds"
 
 
-def _sample(
-    verdict: Verdict,
-    manifest: Manifest,
-    results: Results,
-    lines: integrity.Lines,
-    patients: int,
-    subjects: Sequence[str],
-    everything: bool,
-    seed: int | None,
-) -> None:
-    """Some patients again, from the seed to the trial, and whatever else is cheap; with `everything`, all there is."""
-    from cohort.provenance import again
-
-    study, steps = results.study, manifest.steps
-    everyone = again.subjects_of(results)
-    if unknown := sorted(set(subjects) - set(everyone.filter(everyone.is_in(list(subjects))))):
+def _drawn(verdict: Verdict, everyone: pl.Series, asked: Asked) -> np.random.Generator:
+    """Draw the patients who are made again."""
+    subjects = list(asked.subjects)
+    if unknown := sorted(set(subjects) - set(everyone.filter(everyone.is_in(subjects)))):
         raise VerifyError(f"--subject: no {', '.join(map(repr, unknown))}; the study's ids are such as {everyone[0]!r}")
-    verdict.seed = int.from_bytes(os.urandom(6)) if seed is None else seed
+    verdict.seed = int.from_bytes(os.urandom(6)) if asked.seed is None else asked.seed
     rng = np.random.default_rng(verdict.seed)
-    drawn = rng.choice(len(everyone), min(patients, len(everyone)), replace=False)
-    verdict.patients = chosen = sorted({everyone[int(i)] for i in drawn} | set(subjects))
-    verdict.excuses = again.excuses(manifest)
+    drawn = rng.choice(len(everyone), min(asked.patients, len(everyone)), replace=False)
+    verdict.patients = sorted({everyone[int(i)] for i in drawn} | set(subjects))
+    return rng
+
+
+def _sample(verdict: Verdict, manifest: Manifest, results: bundle.Sealed, asked: Asked) -> None:
+    """Some patients again, from the seed to the trial, and whatever else is cheap; with `everything`, all there is."""
+    from cohort.provenance import again, rows
+
+    study, everything = results.study, asked.everything
+    everyone = again.subjects_of(results)
+    rng = _drawn(verdict, everyone, asked)
+    chosen = verdict.patients
+    verdict.machines, verdict.installed = again.excuses(manifest)
+    if by := several_codes(manifest.steps):
+        verdict.note("code", [], by)
 
     of = f"{len(chosen)} of {len(everyone):,} drawn with seed {verdict.seed}"
     if everything or results.attrition["screened"] <= again.POOL:
         verdict.judge(again.whole_population(results), f"{of}; everyone, and whom the criteria turned away")
     else:
         verdict.judge(again.people(results, everyone, chosen), f"{of}, and all who were screened beside them")
+        verdict.skip("attrition", "whom the criteria turned away; --all screens everyone again")
+        if study.population.match is not None:
+            verdict.skip("matching", "who was drawn from the pool; --all draws again")
     verdict.judge(again.parameters(results), f"{manifest.draws} draws and their mean, from the posterior")
-    verdict.judge(again.counts(results, manifest, everyone), "rows, draws and failures of every arm")
-    lanes = again.lanes(results, everyone, chosen, rng)
-    part = (
-        "" if lanes.reallocated == lanes.draws else f", allocated again in {lanes.reallocated} of {lanes.draws} draws"
-    )
+    allocation = rows.allocated(results, everyone, rng)
+    verdict.judge(rows.counts(results, manifest, everyone, allocation), "everyone, each arm, draw, visit and failure")
+    lanes = again.lanes(results, chosen, allocation)
+    some = allocation.again < allocation.draws
+    part = f", allocated again in {allocation.again} of {allocation.draws} draws" if some else ""
     verdict.judge(lanes.outcome, f"{len(chosen)} patients in {len(study.arms)} arms{part}")
     if everything:
         verdict.judge(again.whole_arms(results), "every patient in every arm")
 
     size = again.size(results)
-    if "trial" in steps:
+    if "trial.parquet" in manifest.files:
         if everything or size <= again.WHOLE:
             verdict.judge(again.trial(results, None), "everyone's")
         elif not again.declares(study):
             verdict.judge(again.trial(results, lanes.recorded), f"of {len(chosen)} patients")
         else:
             verdict.skip("trial", f"{size:,} courses; --all makes their trials again")
-    if "compare" in steps:
-        frozen = [line["predictions"] for _, line in lines if line and line["event"] == "predictions frozen"]
-        rows = manifest.files["trial.parquet"].rows or 0
-        if everything or rows <= integrity.SMALL:
-            verdict.judge(again.predictions(results, frozen[-1] if frozen else None), "from the trials")
+    _inferred(verdict, manifest, results, asked)
+    for what, n in _unasked(manifest):
+        verdict.skip(what, f"{n} files that nothing here makes again")
+
+
+def _inferred(verdict: Verdict, manifest: Manifest, results: bundle.Sealed, asked: Asked) -> None:
+    """What was inferred, and the report of it; what takes minutes only with `everything`."""
+    from cohort.provenance import inferred
+
+    study, files = results.study, manifest.files
+    if "comparison.nc" in files:
+        rows = files["trial.parquet"].rows or 0 if "trial.parquet" in files else 0
+        if asked.everything or rows <= integrity.SMALL:
+            of = "from the trials, and beside the outcomes; when the registration was committed is taken as told"
+            verdict.judge(inferred.predictions(results), of)
         else:
             verdict.skip("predictions", f"{rows:,} rows of trials; --all makes them again")
-    for what, owner in (("calibration", manifest.posterior and manifest.posterior.study), ("comparison", study.name)):
-        if owner is None or (what == "comparison" and "compare" not in steps):
-            continue
-        if owner != study.name:
-            verdict.skip(what, f"that of {owner}: verify its own folder")
-        elif not everything:
-            verdict.skip(what, "sampled by MCMC; --all makes it again")
-        elif what == "calibration":
-            verdict.judge(again.calibration(results, bool(verdict.excuses)), "sampled again")
+    if manifest.posterior is not None:
+        if manifest.posterior.study != study.name:
+            verdict.skip("calibration", f"that of {manifest.posterior.study}: verify its own folder")
+        elif asked.everything:
+            verdict.judge(inferred.calibration(results), "sampled again")
         else:
-            verdict.judge(again.comparison(results), "sampled again")
-    if "sensitivity" in steps:
+            verdict.skip("calibration", "sampled by MCMC; --all makes it again")
+    if "comparison.nc" in files:
+        if asked.everything:
+            verdict.judge(inferred.comparison(results), "sampled again")
+        else:
+            verdict.skip("comparison", "what MCMC sampled of it; --all makes it again")
+    if "sensitivity.json" in files:
         verdict.skip("sensitivity", "sampled by MCMC, and not here")
-    if "report.html" in manifest.files:
-        verdict.skip("report", "its text, tables and figures are not drawn again")
+    if any(name.split("/")[0] in ("report.html", "tables", "figures") for name in files):
+        if asked.everything and asked.redraw is not None:
+            verdict.judge(inferred.report(results, asked.redraw), "text, tables and figures")
+        else:
+            verdict.skip("report", "its text, tables and figures; --all draws them again")
+
+
+# Files and folders that some check above asks about, or says that it does not.
+ASKED = frozenset(
+    {"population.parquet", "attrition.json", "matching.json", "posterior.nc", "parameters.parquet", "arms", "inputs"}
+    | {"trial.parquet", "trial", "comparison.nc", "sensitivity.json", "report.html", "tables", "figures", "made"}
+)
+
+
+def _unasked(manifest: Manifest) -> list[tuple[str, int]]:
+    """What else the folder holds, by file or folder, and how many files that is."""
+    return sorted(Counter(top for name in manifest.files if (top := name.split("/")[0]) not in ASKED).items())

@@ -10,11 +10,12 @@ from cohort.evidence import COLUMNS
 from cohort.library import load
 from cohort.population.table import schema, write
 from cohort.posterior import parameter_draws
-from cohort.record import canonical, code
+from cohort.record import canonical, code, digest, file_digest
 from cohort.results import Results, open_results
 from cohort.simulation import simulate
 from cohort.store import write as whole
 from cohort.store import write_table, write_text
+from cohort.study import fingerprint
 from cohort.trial import analysis_set
 
 ARMS = ("placebo_q2w", "evolocumab_140_q2w")
@@ -77,10 +78,17 @@ def project(folder: Path, root: Path, model: str = "evolocumab") -> Results:
     (folder / "config/evidence/small.csv").write_text(evidence())
     rng = np.random.default_rng(1)
     tree = from_dict({"posterior": {k: m + s * rng.standard_normal((4, 40)) for k, (m, s) in CALIBRATED.items()}})
-    tree.attrs |= {"study": "laplace", "study_hash": "a", "model_hash": "b", "evidence_hash": "c", "summary": "{}"}
+    owner = open_results(folder / "config/studies/laplace.yaml")
+    tree.attrs |= {
+        "study": "laplace",
+        "study_hash": fingerprint(owner.study),
+        "model_hash": digest(load(owner.study.model, owner.study.path.parent).text),
+        "evidence_hash": canonical({"laplace.csv": file_digest(folder / "config/evidence/laplace.csv")}),
+        "summary": "{}",
+    }
     (folder / "results/laplace").mkdir(parents=True)
     tree.to_netcdf(folder / "results/laplace/posterior.nc")
-    open_results(folder / "config/studies/laplace.yaml").stamp("calibrate")
+    owner.stamp("calibrate")
     return open_results(folder / STUDY)
 
 

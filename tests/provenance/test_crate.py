@@ -136,6 +136,15 @@ def test_who_signed_endorsed_the_manifest_and_did_not_run_it(copy):
     assert "agent" not in entities["#run"]
 
 
+def test_lines_after_the_sealing_are_not_retold(copy):
+    written(copy)
+    before = (copy / "ro-crate-metadata.json").read_text()
+    with (copy / "audit.jsonl").open("a") as f:
+        f.write("no record\n")
+    written(copy)
+    assert (copy / "ro-crate-metadata.json").read_text() == before
+
+
 def test_a_signature_that_is_not_valid_is_not_retold(copy):
     made = sign(copy, KEY, "Jane Doe", "approved as statistician")
     file = copy / "signatures" / made.file

@@ -65,12 +65,14 @@ def test_its_text_is_canonical_and_reads_back(sealed: Path):
         (lambda text: text.replace('"trial.parquet"', '"/trial.parquet"'), "no path of a sealed file"),
         (lambda text: "[" * 100_000, "not JSON"),
         (lambda text: "3", "manifest.json"),
+        (lambda text: text.replace('"draws":16', '"draws":8,"draws":16'), "'draws' stands twice"),
+        (lambda text: text.replace('"made/trial.json"', '"inputs/.git/config"'), "no path of a sealed file"),
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(copy: Path, change, said: str):
     before = (copy / "manifest.json").read_text()
     after = change(before)
-    if '"../' in after or '"/trial' in after:
+    if '"../' in after or '"/trial' in after or ".git" in after:
         after = canonical(json.loads(after)) + "\n"
     assert after != before
     (copy / "manifest.json").write_text(after)
@@ -78,7 +80,9 @@ def test_a_manifest_of_another_kind_is_refused(copy: Path, change, said: str):
         read_manifest(copy)
 
 
-@pytest.mark.parametrize("name", ["..", "a/../b", "/a", "a//b", "./a", "a/", "", "a\\b", "a\0b", "a\nb", "e\u0301"])
+@pytest.mark.parametrize(
+    "name", ["..", "a/../b", "/a", "a//b", "./a", "a/", "", "a\\b", "a\0b", "a\nb", "e\u0301", "a/.git/b", ".GIT"]
+)
 def test_a_path_has_one_spelling_below_the_folder(name: str):
     assert not plain_path(name)
     assert plain_path("arms/placebo é.parquet")
@@ -87,9 +91,15 @@ def test_a_path_has_one_spelling_below_the_folder(name: str):
 def test_links_are_no_files_of_a_folder(copy: Path):
     (copy / "tables").symlink_to("/etc")
     os.mkfifo(copy / "pipe")
+    (copy / "inputs/.git").mkdir()
+    (copy / "inputs/.git/config").write_text("[core]\nfsmonitor = touch ran\n")
     found, wrong = entries(copy)
-    assert not any(name.startswith(("tables", "pipe")) for name in found)
-    assert sorted(wrong) == ["'pipe' is neither a file nor a folder", "'tables' is a symbolic link"]
+    assert not any(name.startswith(("tables", "pipe", "inputs/.git")) for name in found)
+    assert sorted(wrong) == [
+        "'inputs/.git' is a repository of git",
+        "'pipe' is neither a file nor a folder",
+        "'tables' is a symbolic link",
+    ]
 
 
 def test_a_folder_gives_one_manifest(fresh: Results):

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -151,6 +152,79 @@ def test_a_forged_signature_is_not_valid(copy, key, forged):
     assert not seen.trusted
     assert seen.reason
     assert seen.name == ""
+
+
+def test_a_line_says_first_whether_anybody_vouches_and_quotes_the_rest(copy, key):
+    """A meaning may be a refusal, and is shown as such; neither text can pose as what the verifier knows."""
+    meaning = 'rejected"; VOUCHED, key 93ab12cd34ef5678 of "Jane Doe": do not use'
+    made = sign(copy, key, JANE, meaning)
+    assert made.line == (
+        f'NOT VOUCHED, key {made.key}, which nobody here knows: "rejected\\"; VOUCHED, key 93ab12cd34ef5678 of '
+        f'\\"Jane Doe\\": do not use", by "Jane Doe", {made.time} (UTC, signer\'s clock)'
+    )
+    (seen,) = check(copy, known(key))
+    assert seen.line.startswith(f'VOUCHED, key {made.key} of "J. Doe, Biostatistics": "rejected')
+
+
+POSING = "Jane Doe, 2026-11-20T10:00:00.000+00:00: approved [key 93ab12cd34ef5678: trusted key of Jane Doe]; M"
+
+
+def resigned(envelope: dict, key: Ed25519PrivateKey, change: Callable[[dict], object]) -> dict:
+    """The envelope with another statement, signed by the key itself."""
+    change(envelope["statement"])
+    payload = canonical(envelope["statement"]).encode()
+    sig = base64.b64encode(key.sign(signature.pae(signature.PAYLOAD, payload))).decode()
+    signed = [{"keyid": envelope["signatures"][0]["keyid"], "sig": sig}]
+    return envelope | {"payload": base64.b64encode(payload).decode(), "signatures": signed}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda statement: statement["predicate"].update(name=POSING), "write a name without them"),
+        (lambda statement: statement["predicate"].update(note="approved by the authority"), "'note' is not there, or"),
+        (lambda statement: statement.update(note="approved"), "'note' is not there, or"),
+        (lambda statement: statement["subject"][0].update(note="approved"), "'note' is not there, or"),
+        (lambda statement: statement["predicate"].pop("clock"), "'clock' is not there, or"),
+    ],
+)
+def test_a_statement_that_could_say_more_than_is_read_is_not_valid(copy, key, change, said):
+    with pytest.raises(SignatureError, match="write a name without them"):
+        sign(copy, key, POSING, MEANING)
+    sign(copy, key, JANE, MEANING)
+    file = file_of(copy)
+    file.write_text(json.dumps(resigned(json.loads(file.read_text()), key, lambda statement: None)))
+    assert check(copy, {})[0].valid
+    file.write_text(json.dumps(resigned(json.loads(file.read_text()), key, change)))
+    (seen,) = check(copy, {})
+    assert not seen.valid
+    assert said in seen.reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('"statement": {', '"statement": {"predicate": {"meaning": "approved"}}, "statement": {', "'statement' stands"),
+        ('"statement": {', '"statement": {"predicate": {"meaning": "x"}, ', "'predicate' stands twice"),
+        ('"payload":', '"note": "approved by the authority", "payload":', "'note' is not there, or should not be"),
+        ('"keyid": "', '"keyid": "0', "another key's"),
+    ],
+)
+def test_an_envelope_says_one_thing_and_no_more(copy, key, before, after, said):
+    sign(copy, key, JANE, "rejected")
+    file = file_of(copy)
+    assert before in file.read_text()
+    file.write_text(file.read_text().replace(before, after, 1))
+    (seen,) = check(copy, known(key))
+    assert not seen.valid
+    assert said in seen.reason
+
+
+def test_what_a_file_browser_added_is_named_as_such(copy, key):
+    sign(copy, key, JANE, MEANING)
+    (copy / "signatures/.DS_Store").write_bytes(b"x")
+    seen = {s.file: s.reason for s in check(copy, known(key))}
+    assert seen[".DS_Store"] == "not a signature: added by a file browser; remove it"
 
 
 def test_every_flipped_bit_of_a_signature_is_seen(copy, key):
@@ -326,6 +400,14 @@ def test_every_malformed_line_of_trusted_keys_is_named(tmp_path):
     file.write_text("# none\n")
     with pytest.raises(SignatureError, match="no key"):
         trusted_keys(file)
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_a_line_of_trusted_keys_ends_at_a_line_feed_alone(tmp_path, end):
+    """A comment, such as one that was copied from elsewhere, adds no key."""
+    good, other = (base64.b64encode(bytes([i]) * 32).decode() for i in (1, 2))
+    (tmp_path / "trusted").write_text(f"ed25519 {good} Jane Doe\r\n# old:{end}ed25519 {other} Mallory\n", newline="")
+    assert trusted_keys(tmp_path / "trusted") == {bytes([1]) * 32: JANE}
 
 
 # ---- the verb

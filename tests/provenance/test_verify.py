@@ -2,18 +2,22 @@
 
 import json
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import pytest
 from forging import ARM, VICTIM, cohort, elsewhere, forged, nudged, state, tree
 from small_study import project, simulated
 
 from cohort.library import UNTRUSTED
+from cohort.provenance import bundle
 from cohort.provenance.manifest import machine, read_manifest
 from cohort.provenance.seal import seal
 from cohort.provenance.signature import new_key, read_key, sign, trusted_line
-from cohort.provenance.verify import UNSIGNED, VerifyError, verify
-from cohort.record import Audit, canonical, digest
+from cohort.provenance.verify import UNSIGNED, Check, Verdict, VerifyError, verify
+from cohort.record import Audit, canonical, digest, file_digest, git
 
 # ----------------------------------------------------------------------------------------------------------- holds
 
@@ -26,7 +30,7 @@ def test_a_folder_from_elsewhere_is_identical_and_nothing_is_written_into_it(sea
     verdict = verify(sealed)
     assert (verdict.answer, verdict.exit_code, verdict.wrong) == ("identical", 0, [])
     assert len(verdict.patients) == 20
-    assert verdict.said.endswith(UNSIGNED)
+    assert verdict.said.endswith(f"{UNSIGNED}; not made again: calibration")
     assert tree(sealed) == before
     for path in (sealed, *sealed.rglob("*")):
         path.chmod(path.stat().st_mode | 0o200)
@@ -35,7 +39,8 @@ def test_a_folder_from_elsewhere_is_identical_and_nothing_is_written_into_it(sea
 def test_the_command_says_each_check_and_the_answer(sealed: Path, tmp_path: Path):
     result = cohort("verify", sealed, "--patients", 2, "--subject", VICTIM, "--seed", 7, "--json", tmp_path / "a.json")
     assert result.exit_code == 0
-    assert result.stdout == f"identical: 3 patients made again, every bit the same; {UNSIGNED}\n"
+    said = f"identical: 3 patients made again, every bit the same; {UNSIGNED}; not made again: calibration\n"
+    assert result.stdout == said
     assert "files        ok" in result.stderr
     told = json.loads((tmp_path / "a.json").read_text())
     assert (told["answer"], told["exit_code"], told["seed"]) == ("identical", 0, 7)
@@ -98,18 +103,17 @@ def test_the_answer_is_not_written_into_the_folder(copy: Path):
 
 
 def another(copy: Path, text: str) -> None:
-    """The folder with another model text, which every stamp and the manifest name."""
-    steps = {k: v | {"model": digest(text)} for k, v in read_manifest(copy).steps.items()}
-
-    def change(path: Path) -> None:
-        path.write_text(text)
-        for step, rests in steps.items():
-            (copy / f"made/{step}.json").write_text(canonical(rests))
-        owner = copy / "inputs/results/laplace/made/calibrate.json"
-        owner.write_text(canonical(json.loads(owner.read_text()) | {"model": digest(text)}))
-
+    """The folder with another model text, which every stamp, the posterior and the manifest name."""
+    posterior = copy / "inputs/results/laplace/posterior.nc"
+    (copy / "inputs/models/evolocumab.py").write_text(text)
+    with h5py.File(posterior, "r+") as file:
+        file.attrs["model_hash"] = digest(text)
+    for stamp in (*copy.glob("made/*.json"), copy / "inputs/results/laplace/made/calibrate.json"):
+        rests = json.loads(stamp.read_text()) | {"model": digest(text)}
+        rests |= {"posterior": file_digest(posterior)} if "posterior" in rests else {}
+        stamp.write_text(canonical(rests))
     model = read_manifest(copy).model.model_dump() | {"sha256": digest(text), "in_library": False}
-    forged(copy, "inputs/models/evolocumab.py", change, model=model, steps=steps)
+    forged(copy, model=model, posterior={"from": "laplace", "sha256": file_digest(posterior)})
 
 
 def test_a_model_that_the_library_has_not_runs_only_when_told(copy: Path, tmp_path: Path, monkeypatch):
@@ -134,10 +138,10 @@ def test_a_model_that_a_trusted_key_signed_runs(copy: Path, tmp_path: Path):
     (tmp_path / "trusted").write_text(trusted_line(public, "A. Statistician") + "\n")
     stranger = new_key(tmp_path / "other.pem")
     (tmp_path / "others").write_text(trusted_line(stranger, "Somebody else") + "\n")
-    assert verify(copy, patients=1, trust=tmp_path / "others").exit_code == 5
+    assert verify(copy, patients=1, trust=tmp_path / "others").wrong == ["signatures"]
     verdict = verify(copy, patients=1, trust=tmp_path / "trusted")
     assert verdict.exit_code == 0
-    assert "signed by A. Statistician" in verdict.said
+    assert "A. Statistician" in verdict.said
     assert "since then: signed" in state(verdict, "audit trail")[1]
 
 
@@ -162,6 +166,110 @@ def test_a_model_of_ones_own_is_verified_far_from_its_project(root: Path, tmp_pa
     shutil.rmtree(tmp_path / "project")
     assert verify(tmp_path / "sealed").exit_code == 5
     assert verify(tmp_path / "sealed", run_model=True).exit_code == 0
+
+
+# ------------------------------------------------------------------------------------------ what runs, and what not
+
+
+def repository(folder: Path) -> Path:
+    """A git repository whose own configuration has git run something. Returns what that leaves."""
+    mark = folder.parent / "ran"
+    git = shutil.which("git")
+    if git is None:
+        pytest.skip("git is not installed")
+    subprocess.run([git, "init", "--quiet", folder], check=True)
+    subprocess.run([git, "-C", folder, "config", "core.fsmonitor", f"touch {mark}"], check=True)
+    return mark
+
+
+def test_git_runs_nothing_that_a_repository_names(tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    mark = repository(tmp_path / "other")
+    assert git(tmp_path / "other", "status", "--porcelain") == ""
+    assert not mark.exists()
+
+
+def test_git_is_not_asked_about_a_bundle(copy: Path, tmp_path: Path):
+    mark = repository(copy / "inputs")
+    with bundle.opened(copy, "small") as results:
+        assert git(results.study.root, "rev-parse", "--git-dir") is None
+    assert git(copy / "inputs", "rev-parse", "--git-dir") == ".git"
+    assert verify(copy, patients=1, everything=True).exit_code == 4
+    assert not mark.exists()
+
+
+def swapping(folder: Path, after: str, change: Callable[[], object]) -> Verdict:
+    """Ask a folder that another process writes to, right after one question was answered."""
+
+    def say(check: Check) -> None:
+        if check.what == after:
+            change()
+
+    return verify(folder, patients=1, run_model=True, say=say)
+
+
+@pytest.mark.parametrize(
+    ("after", "what", "said"),
+    [
+        ("signatures", "model", "not the text that was sealed"),
+        ("model", "re-run", "its text is not the one that was asked about"),
+    ],
+)
+def test_no_model_runs_that_was_put_there_meanwhile(copy: Path, tmp_path: Path, after: str, what: str, said: str):
+    mark, model = tmp_path / "ran", copy / "inputs/models/evolocumab.py"
+    another(copy, model.read_text() + "\n# another text\n")
+    hostile = f"{model.read_text()}\nfrom pathlib import Path\n\nPath({str(mark)!r}).touch()\n"
+    verdict = swapping(copy, after, lambda: model.write_text(hostile))
+    assert said in state(verdict, what)[1]
+    assert verdict.exit_code == 4
+    assert not mark.exists()
+
+
+def test_a_table_that_is_another_while_it_is_asked_is_found(copy: Path):
+    true = (copy / ARM).read_bytes()
+    verdict = swapping(copy, "people", lambda: (copy / ARM).write_bytes(true))
+    assert verdict.wrong == ["meanwhile"]  # though every byte is as it was
+    assert "ask a copy that nobody else writes to" in state(verdict, "meanwhile")[1]
+
+
+def test_steps_made_by_different_code_are_told_on_a_line(copy: Path):
+    stamp = copy / "made/trial.json"
+    stamp.write_text(canonical(json.loads(stamp.read_text()) | {"code": "e" * 64}))
+    forged(copy)
+    verdict = verify(copy, patients=1)
+    assert verdict.exit_code == 0
+    assert "trial by eeeeeeeeeeee" in state(verdict, "code")[1]
+
+
+def test_what_is_appended_after_the_seal_changes_no_answer(copy: Path):
+    for event in ("predictions frozen", "report", "sealed"):
+        Audit(copy / "audit.jsonl").append(event, predictions="0" * 64)
+    assert verify(copy, patients=1).exit_code == 0
+
+
+# ------------------------------------------------------------------------------------------------------ signatures
+
+
+def test_a_signature_that_was_taken_away_is_found(copy: Path, tmp_path: Path):
+    public = new_key(tmp_path / "key.pem")
+    sign(copy, read_key(tmp_path / "key.pem"), "A. Statistician", "rejected: do not use")
+    (tmp_path / "trusted").write_text(trusted_line(public, "A. Statistician") + "\n")
+    verdict = verify(copy, patients=1, trust=tmp_path / "trusted")
+    assert verdict.exit_code == 0
+    assert "rejected: do not use" in verdict.said
+    shutil.rmtree(copy / "signatures")
+    found = state(verify(copy, patients=1), "signatures")
+    assert found[0] == "not ok"
+    assert "the trail tells that 'A. Statistician' signed" in found[1]
+    assert "none by a key that" in state(verify(copy, patients=1, trust=tmp_path / "trusted"), "signatures")[1]
+
+
+def test_a_signature_that_the_trail_does_not_tell_of_is_found(copy: Path, tmp_path: Path):
+    new_key(tmp_path / "key.pem")
+    before = (copy / "audit.jsonl").read_bytes()
+    sign(copy, read_key(tmp_path / "key.pem"), "A. Statistician", "approved")
+    (copy / "audit.jsonl").write_bytes(before)
+    assert "the trail does not tell of it" in state(verify(copy, patients=1), "signatures")[1]
 
 
 def test_nothing_is_made_again_unless_patients_are_asked_for(sealed: Path):
