@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cohort.cli.app import StudyFile, app, at_work, bar, console, opened, refusals, say, warn
+from cohort.cli.app import StudyFile, app, bar, console, opened, refusals, say, warn
 
 if TYPE_CHECKING:
     from cohort.results import Results
@@ -22,7 +22,7 @@ def seal(
         from cohort.provenance.seal import seal as run
 
         results = opened(study)
-        with at_work(results, "seal"), bar(f"sealing {results.study.name}") as progress:
+        with bar(f"sealing {results.study.name}") as progress:
             sealed = run(results, partial=partial, progress=progress)
         if sealed.warning:
             warn(sealed.warning)
