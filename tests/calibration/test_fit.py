@@ -81,7 +81,7 @@ def test_a_mean_of_several_arms_is_refused_with_all_that_is_wrong(laplace, outco
         (Prior("normal", (1.0, 5.0)), scipy.stats.norm(1.0, 5.0)),
         (Prior("halfnormal", (0.5,)), scipy.stats.halfnorm(scale=0.5)),
     ],
-    ids=str,
+    ids=["lognormal", "normal", "halfnormal"],
 )
 def test_the_standard_variable_becomes_the_prior(prior, exact):
     _, transform = distribution(prior)

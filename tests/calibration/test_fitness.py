@@ -37,7 +37,7 @@ def data_of(mean: np.ndarray, se: np.ndarray) -> Data:
         (Prior("normal", (1.0, 5.0)), lambda z: 1 + 5 * z),
         (Prior("halfnormal", (0.5,)), lambda z: 0.5 * np.abs(z)),
     ],
-    ids=str,
+    ids=["lognormal", "normal", "halfnormal"],
 )
 def test_where_nothing_was_learnt_the_ratio_is_one_and_says_so(prior, draw):
     """Posterior draws that are draws of the prior: SD over SD is 1, within 4/sqrt(2n)."""
