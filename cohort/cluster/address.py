@@ -15,7 +15,8 @@ def address(cluster: Address) -> Iterator[Any]:
     """A client of that scheduler. Errors: ClusterError when it does not answer or does not believe our certificate."""
     from distributed import Client
 
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # of a lost scheduler the run itself tells
+    for part in ("client", "batched"):  # of a lost scheduler the run itself tells
+        logging.getLogger(f"distributed.{part}").setLevel(logging.CRITICAL)
     from cohort.cluster.tls import security
 
     trusted = security(cluster.tls) if cluster.tls else None
