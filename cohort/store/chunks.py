@@ -41,10 +41,6 @@ class Store:
             raise StoreError(f"{self.place}: chunk {key} is missing or damaged since it was written; run again")
         return pl.read_parquet(io.BytesIO(data))
 
-    def seconds(self, key: str) -> float:
-        """How long a committed chunk took to make."""
-        return float(json.loads(self.place.get(f"{key}.commit") or b'{"seconds": 0}')["seconds"])
-
     def committed(self, key: str) -> bool:
         return self._checked(key) is not None
 
