@@ -6,8 +6,8 @@ BIN := .venv/bin
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-trial: setup ## run every study, end to end
-	$(BIN)/cohort run
+trial: setup ## run the three studies of evolocumab, end to end
+	$(BIN)/cohort run laplace mendel yukawa
 
 study: setup ## run one study: make study NAME=laplace
 	$(BIN)/cohort run $(NAME)

@@ -1,5 +1,5 @@
 # population ─┬─> calibrate ─(posterior)─┐
-#             └──────────────────────────┴─> simulate ─> trial ─> compare ─> report ─> dossier ─> seal
+#             └──────────────────────────┴─> simulate ─> trial ─> compare ─> [chapters] ─> report ─> dossier ─> seal
 #
 #   cohort run                 every study in config/studies, then a table
 #   snakemake -c2              the same without the table
@@ -57,6 +57,11 @@ def taught_by(wildcards):
     return [f"results/{name}/comparison.nc" for name in (plan.discrepancy_from if plan else [])]
 
 
+def chapters(wildcards):
+    """What the study's own analyses left; none where it names none."""
+    return [f"results/{wildcards.study}/made/chapters.json"] if study_of(wildcards).chapters else []
+
+
 def outcomes(use):
     return lambda wildcards: [str(e.file) for e in study_of(wildcards).evidence.values() if e.use in use]
 
@@ -96,8 +101,15 @@ rule compare:
     log: "results/{study}/log/compare.txt"
     shell: "cohort compare {input.study:q} --cluster {CLUSTER:q} 2>&1 | tee {log:q}"
 
-rule report:
+rule chapters:
     input: study="config/studies/{study}.yaml", comparison=rules.compare.output, posterior=posterior
+    output: "results/{study}/made/chapters.json"
+    log: "results/{study}/log/chapters.txt"
+    threads: max(1, workflow.cores)
+    shell: "cohort chapters {input.study:q} --cluster {CLUSTER:q} --workers {threads} 2>&1 | tee {log:q}"
+
+rule report:
+    input: study="config/studies/{study}.yaml", comparison=rules.compare.output, chapters=chapters, posterior=posterior
     output: "results/{study}/report.html"
     log: "results/{study}/log/report.txt"
     shell: "cohort report {input.study:q} 2>&1 | tee {log:q}"

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.run import FOLDER, rounded
 from benchmarks.workloads import WORKLOADS
-from cohort.report.figures.style import OBSERVED, PREDICTED, QUIET
+from cohort.display.style import OBSERVED, PREDICTED, QUIET
 
 # Ours in colour, the others grey: apart by their markers too.
 STYLE: dict[str, tuple[str, str]] = {

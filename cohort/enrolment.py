@@ -3,8 +3,9 @@
 import itertools
 import math
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from cohort.population.sources import Source, names
 from cohort.record import digest, file_digest, source_digest
 from cohort.store import Job, Store, run
 from cohort.streams import Streams, streams
-from cohort.study import Criterion, Share, Spread, Study, source_of, unit_of
+from cohort.study import Criterion, Share, Spread, Study, setting_text, source_of, unit_of
+from cohort.units import Quantity
 
 BLOCK = 4096  # candidates screened at a time
 PATIENCE = 64 * BLOCK  # candidates without a full cohort after which screening gives up
@@ -75,7 +77,7 @@ def candidates(study: Study, source: Source, model: Model, subjects: list[str]) 
     frame = pl.DataFrame(table.table(subjects, people, source.columns))
     extra: dict[str, np.ndarray] = {}
     for name, meta in model.covariates.fields().items():
-        if name not in frame.columns:
+        if name not in frame.columns and name not in study.assigned:
             value = _drawn(study.population.covariates[name], meta["unit"], own.normal(name)[:, 0])
             extra[name] = np.where(value, meta["levels"][1], meta["levels"][0]) if meta["levels"] else value
     return frame.with_columns(**{name: pl.Series(value) for name, value in extra.items()})
@@ -93,7 +95,7 @@ def columns_of(study: Study) -> dict[str, Column]:
     return columns | {
         name: Column(meta["unit"], meta["about"], given[name].source, tuple(meta["levels"] or ()))
         for name, meta in model.covariates.fields().items()
-        if name not in columns
+        if name not in columns and name not in study.assigned
     }
 
 
@@ -309,19 +311,39 @@ def columns_read(study: Study) -> list[str]:
     """Columns of the study's people that simulation and allocation read, in order, beside `subject`."""
     model, plan = load(study.model, study.path.parent), study.conduct.allocation
     strata = [one.column for one in plan.strata] if plan else []
-    return list(dict.fromkeys([*model.covariates.fields(), *strata]))
+    return list(dict.fromkeys([*own_covariates(study, model, source_of(study).columns), *strata]))
 
 
-def covariates_of(model: Model, people: pl.DataFrame) -> Any:
-    """Covariates of these people, (n,) each: numbers in the model's units, categories by the index of the level."""
-    return model.covariates(
-        **{
-            name: people[name].cast(pl.Enum(meta["levels"])).to_physical().to_numpy().astype(np.int64)
-            if meta["levels"]
-            else people[name].to_numpy().astype(float)
-            for name, meta in model.covariates.fields().items()
-        }
-    )
+def own_covariates(study: Study, model: Model, columns: Collection[str]) -> list[str]:
+    """The model's covariates that people with these columns have of their own, in its order: all but those that every
+    arm sets and nobody has."""
+    return [name for name in model.covariates.fields() if name in columns or name not in study.assigned]
+
+
+def settings(model: Model, sets: Mapping[str, Quantity | str]) -> dict[str, float | int]:
+    """What an arm sets, as the model has it: numbers in its units, of a category the index of the level."""
+    known = model.covariates.fields()
+    return {
+        name: value.to(known[name]["unit"])
+        if isinstance(value, Quantity) and not known[name]["levels"]
+        else known[name]["levels"].index(setting_text(value))
+        for name, value in sets.items()
+    }
+
+
+def covariates_of(model: Model, people: pl.DataFrame, sets: Mapping[str, Quantity | str] = MappingProxyType({})) -> Any:
+    """Covariates of these people, (n,) each: numbers in the model's units, categories by the index of the level.
+    sets: what their arm sets, in place of what they have."""
+    given = settings(model, sets)
+
+    def column(name: str, meta: Mapping[str, Any]) -> np.ndarray:
+        if name in given:
+            return np.full(people.height, given[name])
+        if meta["levels"]:
+            return people[name].cast(pl.Enum(meta["levels"])).to_physical().to_numpy().astype(np.int64)
+        return people[name].to_numpy().astype(float)
+
+    return model.covariates(**{name: column(name, meta) for name, meta in model.covariates.fields().items()})
 
 
 def check_people(study: Study, people: pl.DataFrame) -> None:
@@ -342,6 +364,8 @@ def check_people(study: Study, people: pl.DataFrame) -> None:
     twice = people.filter(pl.col("subject").is_duplicated())["subject"].unique(maintain_order=True)
     wrong += [f"subject {s!r} stands on more than one row; keep one" for s in twice]
     for name, meta in model.covariates.fields().items():
+        if name not in people.columns and name in study.assigned:
+            continue
         if name not in people.columns:
             holds = " or ".join(meta["levels"]) if meta["levels"] else meta["unit"]
             wrong.append(f"column '{name}' ({holds}) is missing; add it")

@@ -14,32 +14,40 @@ from typing import Any, Literal, NamedTuple, Self, dataclass_transform
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import expit, logit
+from jax.scipy.special import expit, log_ndtr, logit
+from scipy import special
 
 jax.config.update("jax_enable_x64", True)
 with contextlib.suppress(RuntimeError):  # JAX is already running: the chains of a calibration then go one by one
     jax.config.update("jax_num_cpu_devices", 4)
 
 type Scalar = jax.Array | np.ndarray | float
-type Variability = Literal["lognormal", "logitnormal", "normal", "fixed"]
+type Variability = Literal["lognormal", "logitnormal", "normal", "exponential", "fixed"]
 
 
 @dataclass(frozen=True)
 class Error:
-    """Residual error of an output, as a sum of parts; each size is a number or the name of a parameter.
+    """Residual error of an output; each size is a number or the name of a parameter.
 
-    `additive` in the output's unit; `proportional` to the output; `baseline` a percentage of the subject's first
-    visit, at every visit but the first: the standard deviation of a percent change from baseline.
+    A sum of normal parts: `additive` in the output's unit; `proportional` to the output; `baseline` a percentage of the
+    subject's first visit, at every visit but the first: the standard deviation of a percent change from baseline. Or
+    one that keeps the output within its bounds and stands alone: `logarithmic`, the standard deviation of the
+    logarithm; `precision` of a beta distribution on (0, `upper`) around the output.
     """
 
     additive: float | str = 0.0
     proportional: float | str = 0.0
     baseline: float | str = 0.0
+    logarithmic: float | str = 0.0
+    precision: float | str = 0.0
+    upper: float = 0.0
 
     def __add__(self, other: "Error") -> "Error":
         mine, theirs = vars(self), vars(other)
         if any(mine[part] and theirs[part] for part in mine):
             raise ValueError("a residual error adds parts of different kinds")
+        if any(error.logarithmic or error.precision for error in (self, other)):
+            raise ValueError("lognormal_error and beta_error are errors of their own; leave the other part out")
         return Error(**{part: mine[part] or theirs[part] for part in mine})
 
     def sd(self, visits: np.ndarray, parameter: Callable[[str], np.ndarray]) -> np.ndarray:
@@ -48,12 +56,34 @@ class Error:
         def size(part: float | str) -> np.ndarray | float:
             return parameter(part)[:, None] if isinstance(part, str) else part
 
+        if self.precision:
+            share = visits / self.upper
+            return self.upper * np.sqrt(share * (1 - share) / (1 + size(self.precision)))
+        if self.logarithmic:
+            variance = np.square(size(self.logarithmic))
+            return np.abs(visits) * np.sqrt(np.expm1(variance) * np.exp(variance))
         later = np.arange(visits.shape[-1]) > 0
         return np.sqrt(
             (size(self.additive)) ** 2
             + (size(self.proportional) * visits) ** 2
             + (size(self.baseline) / 100 * visits[..., :1] * later) ** 2
         )
+
+    def measured(self, visits: np.ndarray, z: np.ndarray, parameter: Callable[[str], np.ndarray]) -> np.ndarray:
+        """What is measured of a true course. visits: (n, visits); z: standard normals of that shape. The same z is the
+        same place in the distribution of the error, whatever the course."""
+        if self.precision:
+            tau = parameter(self.precision)[:, None] if isinstance(self.precision, str) else self.precision
+            share = visits / self.upper
+            # At a bound there is no room to err in.
+            inside = (share > 0) & (share < 1)
+            held = np.where(inside, share, 0.5)
+            drawn = self.upper * special.betaincinv(held * tau, (1 - held) * tau, special.ndtr(z))
+            return np.where(inside, drawn, visits)
+        if self.logarithmic:
+            sd = parameter(self.logarithmic)[:, None] if isinstance(self.logarithmic, str) else self.logarithmic
+            return visits * np.exp(sd * z)
+        return visits + self.sd(visits, parameter) * z
 
 
 def additive(size: float | str) -> Error:
@@ -66,6 +96,19 @@ def proportional(size: float | str) -> Error:
 
 def of_baseline(percent: float | str) -> Error:
     return Error(baseline=percent)
+
+
+def lognormal_error(sd: float | str) -> Error:
+    """The output times exp(sd z), z standard normal: its median is the true value."""
+    return Error(logarithmic=sd)
+
+
+def beta_error(precision: float | str, upper: float) -> Error:
+    """Of a score between 0 and `upper`: beta-distributed around the output m with variance m (upper - m) / (1 +
+    precision), so that what is measured keeps within the bounds."""
+    if not (upper > 0 and (isinstance(precision, str) or precision > 0)):
+        raise ValueError(f"beta_error needs precision > 0 and upper > 0, got {precision=}, {upper=}")
+    return Error(precision=precision, upper=upper)
 
 
 def _parameter(
@@ -96,6 +139,14 @@ def normal(typical: float, unit: str, *, sd: float, about: str, source: str = ""
     return _parameter(typical, unit, about, source, "normal", sd, rse)
 
 
+def exponential(mean: float, unit: str, *, about: str, source: str = "", rse: float | None = None) -> Any:
+    """Varies between subjects exponentially around `mean`: the threshold that a cumulative hazard reaches when an event
+    happens, with `mean` 1. It has no further spread; `<name>.spread` multiplies the mean and is 1."""
+    if not mean > 0:
+        raise ValueError(f"exponential needs mean > 0, got {mean=} ({about})")
+    return _parameter(mean, unit, about, source, "exponential", 1.0, rse)
+
+
 def fixed(value: float, unit: str, *, about: str, source: str = "", rse: float | None = None) -> Any:
     """A parameter every subject shares."""
     return _parameter(value, unit, about, source, "fixed", 0.0, rse)
@@ -121,7 +172,7 @@ def category(*levels: str, about: str = "") -> Any:
 @dataclass_transform(
     frozen_default=True,
     kw_only_default=True,
-    field_specifiers=(lognormal, logitnormal, normal, fixed, quantity, category),
+    field_specifiers=(lognormal, logitnormal, normal, exponential, fixed, quantity, category),
 )
 class Record:
     """A frozen dataclass that JAX can differentiate, vmap and jit over."""
@@ -353,6 +404,8 @@ class Model[P: Record, X: Record, Y: Record, O: Record]:
             typical = values[name]
             eta = values[f"{name}.spread"] * z[name] if meta["kind"] != "fixed" else 0.0
             match meta["kind"]:
+                case "exponential":  # P(Z > z), whose logarithm is exact in both tails
+                    varied[name] = typical * values[f"{name}.spread"] * -log_ndtr(-jnp.asarray(z[name], float))
                 case "lognormal":
                     varied[name] = typical * jnp.exp(eta)
                 case "logitnormal":

@@ -77,6 +77,15 @@ class Results:
     def comparison_file(self) -> Path:
         return self.folder / "comparison.nc"
 
+    def chapter_file(self, chapter: str) -> Path:
+        return self.folder / "chapters" / f"{chapter}.json"
+
+    @property
+    def chapters(self) -> dict[str, dict[str, Any]]:
+        """What the study's chapters say, by name."""
+        files = {name: self.there(self.chapter_file(name), "chapters") for name in self.study.chapters}
+        return {name: json.loads(file.read_text()) for name, file in files.items()}
+
     @property
     def sensitivity_file(self) -> Path:
         return self.folder / "sensitivity.json"
@@ -192,7 +201,9 @@ class Results:
             uses = {use.file: use.use for use in study.evidence.values()}
             read = [f for f, use in uses.items() if step == "compare" or use == "calibration"]
             rests["evidence"] = {f.as_posix(): file_digest(study.root / f) for f in read}
-        if step in ("calibrate", "simulate", "trial", "compare", "sensitivity", "export"):
+        if step == "chapters":
+            rests["chapters"] = digest(study.chapters)
+        if step in ("calibrate", "simulate", "trial", "compare", "sensitivity", "export", "chapters"):
             rests["posterior"] = file_digest(self.posterior_file) if self.posterior_file.is_file() else None
         if step == "compare":
             registered = registered_path(study)

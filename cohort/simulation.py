@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from cohort.engine import CODES
-from cohort.enrolment import check_people
+from cohort.enrolment import check_people, own_covariates
 from cohort.library import load
 from cohort.model import Model
 from cohort.posterior import parameter_draws
@@ -98,7 +98,7 @@ class Simulation:
 
     @functools.cached_property
     def covariates(self) -> pl.DataFrame:
-        return self.people.select("subject", *self.model.covariates.fields())
+        return self.people.select("subject", *own_covariates(self.study, self.model, self.people.columns))
 
     @functools.cached_property
     def identity(self) -> str:

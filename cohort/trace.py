@@ -17,6 +17,9 @@ from jax.extend import core
 from cohort import units
 from cohort.model import Model, Record
 
+# Units of the sizes of a residual error; that of the additive part is the output's.
+_ERRORS = {"proportional": "1", "baseline": "percent", "logarithmic": "1", "precision": "1"}
+
 
 def walk(
     f: Callable[..., Any],
@@ -230,7 +233,7 @@ def declarations(model: Model, path: str) -> list[str]:
 
     needs = [(("routes", n), "bioavailability", r.bioavailability, "1") for n, r in model.routes.items()]
     for name, meta in model.outputs.fields().items():
-        error, sizes = meta["error"], {"additive": meta["unit"], "proportional": "1", "baseline": "percent"}
+        error, sizes = meta["error"], _ERRORS | {"additive": meta["unit"]}
         needs += [((model.outputs.__name__, name), part, getattr(error, part), unit) for part, unit in sizes.items()]
     for where, part, size, wanted in needs:
         found = _known(parameters[size]["unit"]) if isinstance(size, str) else None

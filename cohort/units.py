@@ -18,7 +18,7 @@ UNIT = re.compile(rf"\s*(?:{_FACTOR}(?:[*/]\s*{_FACTOR})*)?")
 
 # What a protocol measures, and in which units: few, for pint takes Mg for a tonne and dd for a tenth of a day.
 DIMENSIONS = {
-    "time": ("d", ("h", "d", "wk", "y", "min")),
+    "time": ("d", ("h", "d", "wk", "y", "min", "s", "ms")),
     "mass": ("mg", ("ug", "mg", "g", "kg")),
     "length": ("cm", ("cm", "m")),
     "fraction": ("percent", ("percent",)),

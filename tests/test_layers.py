@@ -11,10 +11,10 @@ import cohort
 
 PACKAGE = Path(cohort.__file__).parent
 ROOMS: list[str] = [
-    "bounded", "units", "philox", "streams", "record", "store", "cdisc", "cluster", "inference", "mixture",
+    "bounded", "units", "external", "philox", "streams", "record", "store", "cdisc", "cluster", "inference", "mixture",
     "borrowing", "analysis", "agreement", "decision", "model", "library", "trace", "evidence", "population",
     "study", "enrolment", "dosing", "engine", "trial", "posterior", "simulation", "pharmacometrics", "calibration",
-    "comparison", "results", "provenance", "export", "report", "dossier", "pipeline", "cli",
+    "comparison", "results", "display", "chapters", "provenance", "export", "report", "dossier", "pipeline", "cli",
 ]  # fmt: skip
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py" and "models" not in p.parts]
 

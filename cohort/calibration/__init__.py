@@ -12,6 +12,7 @@ from cohort import evidence
 from cohort.calibration import fitness
 from cohort.calibration.fit import Chains, Data, chain, fitted, observed, priors, stacked
 from cohort.calibration.response import CalibrationError
+from cohort.enrolment import own_covariates
 from cohort.inference.diagnosis import convergence, flat, reasons_to_refuse
 from cohort.library import load
 from cohort.model import Model
@@ -58,7 +59,7 @@ def calibrate(
     files = [study.root / use.file for use in study.evidence.values() if use.use == "calibration"]
     outcomes = pl.concat([evidence.read(f) for f in files]) if outcomes is None else outcomes
     data = observed(study, outcomes)
-    covariates = people.select("subject", *model.covariates.fields())
+    covariates = people.select("subject", *own_covariates(study, model, people.columns))
     chains = Chains(study, model, covariates, data, apart, leave_one_out)
     if store is None or not own:
         drawn = [chain(chains, number) for number in range(plan.chains)]

@@ -116,7 +116,7 @@ def probability(
     plan = study.calibration
     assert plan is not None
     typical = model.typical()
-    residual = residual_of(model, plan.endpoint)
+    residual = residual_of(model, plan.endpoint) if len(data.sd) else 0.0  # of published means alone nothing tells
     y, se = jnp.where(jnp.isfinite(data.mean), data.mean, 0.0), jnp.where(jnp.isfinite(data.se), data.se, 1.0)
 
     def model_of_arms(used: Any) -> None:
@@ -176,7 +176,7 @@ def fitted(
     group, (draws, groups). Draw by draw: all at once would need gigabytes."""
     typical = model.typical()
     assert study.calibration is not None
-    residual = residual_of(model, study.calibration.endpoint)
+    residual = residual_of(model, study.calibration.endpoint) if len(data.sd) else 0.0
 
     def one(draw: Mapping[str, Any]) -> dict[str, Any]:
         course = endpoint(typical | {k: v for k, v in draw.items() if k in typical})

@@ -9,7 +9,7 @@ import scipy
 
 from cohort.calibration.fit import Data
 from cohort.inference.diagnosis import flat
-from cohort.study import Prior, Study
+from cohort.study import Prior, Study, dose_unit
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -107,9 +107,12 @@ def fit_of_arms(
     chi2, p = chi_square(means, data.mean, data.se)
     summary = {"chi2": chi2, "arms": float(len(used)), "p_chi2": p}
     residual = data.mean - means.mean(axis=0)
-    doses = np.array([arm.dose.to("mg") if arm.dose else 0.0 for arm in study.arms.values()])
+    arms = list(study.arms.values())
     for group, members in zip(data.groups, data.members > 0, strict=True):
         members = members & np.isfinite(data.mean)
-        summary[f"slope_{group}"] = float(np.polyfit(doses[members] / doses[members].max(), residual[members], 1)[0])
+        own = [arms[i].dose for i in np.flatnonzero(members)]
+        if unit := dose_unit([dose for dose in own if dose]):  # else no line goes through them
+            doses = np.array([dose.to(unit) if dose else 0.0 for dose in own])
+            summary[f"slope_{group}"] = float(np.polyfit(doses / doses.max(), residual[members], 1)[0])
         summary[f"mean_residual_{group}"] = float(residual[members].mean())
     return table, summary

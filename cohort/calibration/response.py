@@ -14,6 +14,7 @@ References
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -24,23 +25,27 @@ from scipy.special import ndtri
 
 from cohort.dosing import events
 from cohort.engine import solve
-from cohort.enrolment import covariates_of
+from cohort.enrolment import covariates_of, settings
 from cohort.model import Model
 from cohort.simulation import numerics
 from cohort.study import Arm, Study
 from cohort.trace import dependencies
+from cohort.units import Quantity
 
 
 class CalibrationError(RuntimeError):
     """A calibration that cannot be done, or whose posterior may not be used; the message says why."""
 
 
-def representative(model: Model, people: pl.DataFrame, n: int, seed: int) -> tuple[Any, dict[str, np.ndarray]]:
+def representative(
+    model: Model, people: pl.DataFrame, n: int, seed: int, sets: Mapping[str, Quantity | str] = MappingProxyType({})
+) -> tuple[Any, dict[str, np.ndarray]]:
     """n quasi-random patients [2]: covariates of real rows of `people`, evenly along their main axis of variation, and
-    standard normals per random effect. Returns Covariates of (n,) and effects of (n,)."""
+    standard normals per random effect. sets: stands in for covariates that people lack. Returns Covariates of (n,) and
+    effects of (n,)."""
     from scipy.stats import qmc
 
-    columns = vars(covariates_of(model, people))
+    columns = vars(covariates_of(model, people, sets))
     table = np.stack(list(columns.values()), axis=1).astype(float)
     spread = table.std(axis=0)
     scaled = (table - table.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
@@ -106,7 +111,8 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
     assert plan is not None
     calibrated = {name for name in plan.priors if name in model.typical()}
     drivers, responses = drivers_and_responses(model, calibrated)
-    x, z = representative(model, people, subjects, study.seed)
+    lacking = {n: v for arm in study.arms.values() for n, v in arm.sets.items() if n not in people.columns}
+    x, z = representative(model, people, subjects, study.seed, lacking)
     read = model.endpoints[plan.endpoint].reads
     planned = np.array([visit.to(model.time) for visit in study.visits])
     visits = planned[np.any(list(slopes(model, plan.endpoint, len(planned)).values()), axis=0)]  # those that count
@@ -123,7 +129,12 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
     regimens = {str(arm.treatment): name for name, arm in reversed(study.arms.items())}
     distinct = {name: study.arms[name] for name in sorted(regimens.values())}  # two placebo arms are one course
     of_arm = [list(distinct).index(regimens[str(arm.treatment)]) for arm in study.arms.values()]
-    course = _courses(study, model, distinct, x, z, np.concatenate([visits, middles]), drivers)
+    several = any(arm.sets for arm in distinct.values())  # else all arms share their patients' parameters
+    x_of = {
+        name: x.replace(**{n: np.full(subjects, value) for n, value in settings(model, arm.sets).items()})
+        for name, arm in distinct.items()
+    }
+    course = _courses(study, model, distinct, x_of, z, np.concatenate([visits, middles]), drivers)
     at_visits = {s: c[:, :, : len(visits)] for s, c in course.items()}
     at_middles = {s: jnp.asarray(c[:, :, len(visits) :]) for s, c in course.items()}
 
@@ -139,10 +150,13 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
 
     over_cells = jax.vmap(rates, in_axes=(0, 0, None))
     over_patients = jax.vmap(over_cells, in_axes=(None, 0, 0))
-    over_arms = jax.vmap(over_patients, in_axes=(None, 0, None))
+    over_arms = jax.vmap(over_patients, in_axes=(None, 0, 0 if several else None))
+    if several:
+        x = jax.tree.map(lambda *arms: np.stack(arms), *x_of.values())
+    shape = (len(distinct), subjects) if several else (subjects,)
 
     def endpoint(values: Mapping[str, Any]) -> Any:
-        p = jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, float), (subjects,)), model.subject(values, z, x))
+        p = jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a, float), shape), model.subject(values, z, x))
         b, a = over_arms(jnp.asarray(middles), at_middles, p)
         y0 = model.initial(p)
         states = {s: jnp.asarray(c) for s, c in at_visits.items()}
@@ -150,7 +164,7 @@ def response(study: Study, people: pl.DataFrame, model: Model, subjects: int, st
             first = jnp.broadcast_to(getattr(y0, s), a[s].shape[:2])
             states[s] = _integrated(first, a[s] * lengths, b[s] * lengths, starts)
         seen = jax.vmap(model.observe, in_axes=(0, 2, None), out_axes=2)(
-            jnp.asarray(visits), model.state(**states), jax.tree.map(lambda v: v[None, :], p)
+            jnp.asarray(visits), model.state(**states), p if several else jax.tree.map(lambda v: v[None, :], p)
         )
         return read(seen)[np.array(of_arm)]
 
@@ -175,11 +189,16 @@ def _integrated(first: Any, growth: Any, source: Any, starts: np.ndarray) -> Any
 
 
 def _courses(
-    study: Study, model: Model, arms: Mapping[str, Arm], x: Any, z: Any, times: np.ndarray, drivers: list[str]
+    study: Study,
+    model: Model,
+    arms: Mapping[str, Arm],
+    x: Mapping[str, Any],
+    z: Any,
+    times: np.ndarray,
+    drivers: list[str],
 ) -> dict[str, np.ndarray]:
-    """The driving states of every arm, (arms, subjects, times), at the model's own typical values."""
+    """The driving states of every arm, (arms, subjects, times), at the model's own typical values. x: by arm."""
     n = len(next(iter(z.values())))
-    p = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a, float), (n,)), model.subject(model.typical(), z, x))
     alone = model.replace(outputs=model.state, observe=lambda t, y, p: y, endpoints={})
     order = np.unique(times)
     who = [str(i) for i in range(n)]
@@ -189,6 +208,8 @@ def _courses(
             raise CalibrationError(
                 f"arm {name}: doses set by a rule depend on what is calibrated; leave its evidence out"
             )
+        own = model.subject(model.typical(), z, x[name])
+        p = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a, float), (n,)), own)
         seen, status = solve(alone, p, events(arm, model, who, study.seed, order[-1]), order, numerics=numerics(study))
         if status.code.any():
             raise CalibrationError(f"arm {name}: {int((status.code > 0).sum())} of {n} patients could not be solved")

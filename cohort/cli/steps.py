@@ -231,6 +231,31 @@ def compare(study: StudyFile, cluster: ClusterName = "local", workers: Workers =
 
 
 @app.command()
+def chapters(study: StudyFile, cluster: ClusterName = "local", workers: Workers = None) -> None:
+    """Write the study's chapters: each predicts, freezes, then opens what it is compared with."""
+    with refusals():
+        from cohort.chapters import Data, analysis, write
+        from cohort.record import file_digest
+
+        results = opened(study)
+        for name in results.study.chapters:
+            analysis(name)
+        with at_work(results, "chapters"), spread(results.study.root, cluster, workers) as (client, where):
+            store, files = store_of(results, where, "chapters"), {}
+            used: list[str] = []
+            with bar(f"chapters of {results.study.name}") as progress:
+                for done, name in enumerate(results.study.chapters):
+                    progress(done, len(results.study.chapters))
+                    data = Data(results, name, store, client)
+                    files[name] = file_digest(write(results, name, data))
+                    used += data.used
+            store.keep(used)
+            results.audit.append("chapters", files=files)
+            results.stamp("chapters")
+        say(results, f"{len(files)} chapters: {', '.join(files)}" if files else "no chapters are named")
+
+
+@app.command()
 def report(study: StudyFile) -> None:
     """Write the report: one HTML file that needs no network."""
     with refusals("drawing the report"):

@@ -94,7 +94,7 @@ def compare(
         file = study.root / use.file
         if audit is not None:
             audit.append("outcomes opened", evidence=name, use=use.use, file=str(use.file), sha256=file_digest(file))
-        tables.append(evidence.read(file))
+        tables.append(evidence.read(file).with_columns(use=pl.lit(use.use)))
     outcomes = pl.concat(tables) if tables else None
     summary: dict[str, Any] = {
         "identity": mine["identity"],
@@ -102,7 +102,7 @@ def compare(
         "quantiles": mine["quantiles"],
         "validation": "validation" in uses,
         "events": safety.events(study, predictions, outcomes),
-        "shares": safety.shares(study, model, visits, analysis, predictions),
+        "shares": safety.shares(study, model, visits, analysis, predictions, outcomes),
         "evidence_of_model": {e: learning.plain(study, per) for e, per in predictions.means.items()},
     }
     if setting is not None:
@@ -110,9 +110,12 @@ def compare(
         summary["comparison"]["standing"] = plan_standing(audit, plan_of(study))
     tree = xr.DataTree()
     if outcomes is not None:
-        table = agreement.arms_and_effects(study, predictions, outcomes)
+        every = agreement.arms_and_effects(study, predictions, outcomes)
+        table, fitted = agreement.by_use(every, outcomes)
+        summary |= {"fitted": fitted} if fitted else {}
         summary["not_compared"] = agreement.not_compared(study, predictions, outcomes)
-        summary |= {"arms": table, "coverage": agreement.coverage(table), "outcomes": outcomes.drop("arms").to_dicts()}
+        summary |= {"arms": table, "coverage": agreement.coverage(table)}
+        summary["outcomes"] = outcomes.drop("arms", "use").to_dicts()
         if "validation" in uses:
             summary["standing"] = standing(study, mine, audit)
             tree = _discrepancy(study, predictions, table, summary)

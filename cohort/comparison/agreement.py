@@ -69,6 +69,17 @@ def arms_and_effects(study: Study, predictions: Predictions, outcomes: pl.DataFr
     return table
 
 
+def by_use(table: list[dict[str, Any]], outcomes: pl.DataFrame) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of a comparison, and those of arms that only taught the model. Where a study has arms of both uses, an
+    arm that was fitted is no evidence of prediction and not counted as such; where all were fitted, they are its rows.
+    outcomes: with `use`, of the evidence that each is of."""
+    if outcomes["use"].n_unique() < 2:
+        return table, []
+    of = {(row["outcome"], row["arms"][0]): row["use"] for row in outcomes.iter_rows(named=True)}
+    predicted = [row for row in table if of[row["endpoint"], row["arm"]] == "validation"]
+    return predicted, [row for row in table if row not in predicted]
+
+
 def not_compared(study: Study, predictions: Predictions, outcomes: pl.DataFrame) -> list[dict[str, Any]]:
     """Published outcomes that no prediction is set against, each with the reason."""
     found = []
@@ -78,8 +89,8 @@ def not_compared(study: Study, predictions: Predictions, outcomes: pl.DataFrame)
             why = "a mean of several arms together; give each arm's"
         elif row["estimate"] is not None and row["outcome"] not in predictions.means:
             why = "a mean, but the model gives a share or a count"
-        elif row["events"] is not None and row["outcome"] in predictions.shares:
-            why = "a count, compared by nobody yet: the model gives the share on the true course"
+        elif row["events"] is not None and len(row["arms"]) > 1 and row["outcome"] in predictions.shares:
+            why = "a count of several arms together, whose shares differ; give each arm's"
         if why:
             found.append({"trial": row["trial"], "arms": row["arms"], "outcome": row["outcome"], "why": why})
     return found

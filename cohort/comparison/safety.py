@@ -61,12 +61,18 @@ def events(study: Study, predictions: Predictions, outcomes: pl.DataFrame | None
 
 
 def shares(
-    study: Study, model: Model, visits: pl.DataFrame, analysis: pl.DataFrame, predictions: Predictions
+    study: Study,
+    model: Model,
+    visits: pl.DataFrame,
+    analysis: pl.DataFrame,
+    predictions: Predictions,
+    outcomes: pl.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """Yes-or-no endpoints of the model, per arm: the share in virtual trials by the true course, and with measurement
     at every visit; and how the true share moves when every baseline is 10 % lower or higher, and when patients'
     courses lie a fifth closer together or further apart: None where patients may stop treatment or be rescued, whose
-    course as lived is not the one simulated. A prediction without validation."""
+    course as lived is not the one simulated. With a published count of the arm also that, beside the predictive
+    distribution of such a count; else a prediction without validation."""
     everyone = visits.filter((pl.col("draw") == MEAN) & (pl.col("code") == 0))
     at = len(study.visits)
     rows = []
@@ -82,8 +88,8 @@ def shares(
 
             changes = {
                 "at_mean": lambda v: v,
-                "baseline_low": lambda v: 0.9 * v,
-                "baseline_high": lambda v: 1.1 * v,
+                "baseline_low": lambda v: _scaled(v, 0.9),
+                "baseline_high": lambda v: _scaled(v, 1.1),
                 "spread_low": lambda v: _spread(v, 0.8),
                 "spread_high": lambda v: _spread(v, 1.2),
             }
@@ -97,9 +103,43 @@ def shares(
                     "mcse": float(trials.std(ddof=1) / np.sqrt(len(trials))),
                     "measured": measured.mean(),
                     **{name: None if declares(study) else share(change) for name, change in changes.items()},
+                    **_counted(endpoint, arm, trials, study.arms[arm].n, outcomes),
                 }
             )
     return rows
+
+
+def _counted(endpoint: str, arm: str, trials: np.ndarray, size: int, outcomes: pl.DataFrame | None) -> dict[str, Any]:
+    """A published count of one arm and where it lies in the prediction; nothing where there is none.
+
+    trials: (draws,) share in each draw's trial of `size` patients. Their own sampling is taken out of its spread, and
+    that of the published number of patients put in."""
+    if outcomes is None or "events" not in outcomes.columns:
+        return {}
+    of = (pl.col("outcome") == endpoint) & pl.col("events").is_not_null() & (pl.col("arms").list.len() == 1)
+    seen = outcomes.filter(of & (pl.col("arms").list.first() == arm)).to_dicts()
+    if not seen:
+        return {}
+    centre, variance = float(trials.mean()), float(trials.var(ddof=1))
+    own = float(np.mean(trials * (1 - trials))) / max(size - 1, 1)  # unbiased for the sampling variance of a share
+    kept = np.sqrt(max(variance - own, 0.0) / variance) if variance > 0 else 0.0
+    p = np.clip(centre + (trials - centre) * kept, 0.0, 1.0)
+    n, events = seen[-1]["n"], seen[-1]["events"]
+    cdf = scipy.stats.binom.cdf(np.arange(n + 1)[:, None], n, p).mean(axis=1)
+    below = cdf[events - 1] if events else 0.0
+    return {
+        "n": n,
+        "observed": events,
+        "use": seen[-1].get("use"),
+        "count_low": int(np.searchsorted(cdf, 0.025)),
+        "count_high": int(np.searchsorted(cdf, 0.975)),
+        "place": float((below + cdf[events]) / 2),  # mid-probability of a discrete distribution
+    }
+
+
+def _scaled(visits: np.ndarray, factor: float) -> np.ndarray:
+    """Courses of what is always positive, multiplied; times, flags and amounts that may be nought stay."""
+    return factor * visits if (visits > 0).all() else visits
 
 
 def _spread(visits: np.ndarray, factor: float) -> np.ndarray:

@@ -9,13 +9,15 @@ import polars as pl
 from cohort.dosing.adherence import Adherence, adhere
 from cohort.dosing.records import Events
 from cohort.model import Model
-from cohort.study import Arm, Regimen
+from cohort.study import Arm, Regimen, is_mass
 
 
 def amount(regimen: Regimen, model: Model) -> float:
-    """One dose in the unit of the state it enters: nmol where the route has a molar mass, mg otherwise."""
-    molar_mass = model.routes[regimen.route].molar_mass
-    return regimen.dose.to("mg") if molar_mass is None else regimen.dose.to("g") / molar_mass * 1e9
+    """One dose in the unit of the state it enters; a mass by a route with a molar mass in nmol."""
+    route = model.routes[regimen.route]
+    if route.molar_mass is not None and is_mass(regimen.dose):
+        return regimen.dose.to("g") / route.molar_mass * 1e9
+    return regimen.dose.to(model.state.fields()[route.state]["unit"])
 
 
 def times(regimen: Regimen, unit: str) -> np.ndarray:
@@ -33,10 +35,7 @@ def events(arm: Arm, model: Model, subjects: Sequence[str], seed: int, until: fl
     """
     n, rows = len(subjects), []
     if arm.rule is not None:
-        every = arm.rule.every.to(model.time)
-        start = arm.rule.start.to(model.time) if arm.rule.start else every
-        decisions = start + every * np.arange(max(0, math.floor((until - start) / every + 1e-9) + 1))
-        rows.append(Events.of(n, action="decide", time=decisions).rows)
+        rows.append(Events.of(n, action="decide", time=arm.rule.times(model.time, until)).rows)
     for regimen in arm.regimens:
         dose = amount(regimen, model)
         over = regimen.over.to(model.time) if regimen.over else 0.0

@@ -14,6 +14,8 @@ from typing import Any
 
 import jinja2
 
+from cohort.display.style import arm_label
+from cohort.display.table import FILTERS, Column, Table, number, significant
 from cohort.dossier import assumptions, failures, trail
 from cohort.dossier.factors import Material
 from cohort.dossier.factors import rows as factor_rows
@@ -22,8 +24,6 @@ from cohort.dossier.verification import Verification, verify
 from cohort.library import load
 from cohort.provenance.manifest import NAME, machine
 from cohort.record import code, file_digest
-from cohort.report.figures.style import arm_label
-from cohort.report.table import FILTERS, Column, Table, number, significant
 from cohort.report.tables import made as made_tables
 from cohort.report.tables import record, verdicts
 from cohort.results import Results

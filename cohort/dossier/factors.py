@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cohort.display.table import number
 from cohort.dossier.assumptions import tags
 from cohort.dossier.tests import KNOWN, Tests
 from cohort.dossier.verification import Verification
-from cohort.report.table import number
 from cohort.report.tables import Made
 from cohort.results import Results
 from cohort.study.protocol import FACTORS

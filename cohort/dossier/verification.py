@@ -19,6 +19,7 @@ from scipy.special import lambertw
 
 from cohort.dosing.records import Events
 from cohort.engine import Numerics, choose, solve
+from cohort.enrolment import own_covariates
 from cohort.library import load, path_of
 from cohort.model import Model, Record, Route, Scalar, fixed, quantity
 from cohort.philox import philox
@@ -217,7 +218,8 @@ class _Sample:
 def _sample(results: Results, n: int) -> _Sample:
     study = results.study
     model = load(study.model, study.path.parent)
-    table = results.population.head(n).select("subject", *model.covariates.fields())
+    table = results.population.head(n)
+    table = table.select("subject", *own_covariates(study, model, table.columns))
     table = table.with_columns(draw=pl.lit(MEAN, dtype=pl.Int32))
     at_mean = results.parameters.filter(pl.col("draw") == MEAN)
     return _Sample(study, model, table, at_mean, np.array([v.to(model.time) for v in study.visits]))

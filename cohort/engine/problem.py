@@ -8,7 +8,7 @@ from typing import Any
 from cohort.engine.graph import Graph
 from cohort.engine.linear import Linear, linear
 from cohort.engine.methods import Step, explicit_step, stiff_step
-from cohort.engine.program import Dynamics, dynamics, path_of, record, traced
+from cohort.engine.program import Dynamics, ProgramError, dynamics, path_of, record, traced
 from cohort.model import Model, Rule
 
 # Inputs of a program that change on the way; all others depend on the subject alone, until an event sets them.
@@ -111,6 +111,15 @@ def _orders(problem: Problem, d: Dynamics) -> Orders:
         def size(part: float | str) -> int:
             return d.parameters[part] if isinstance(part, str) else g.constant(part)
 
+        if error.precision:
+            raise ProgramError(
+                f"{path_of(problem.model)}: {name} has a beta_error, which a rule cannot be shown; give the rule an "
+                "output of its own with another error"
+            )
+        if error.logarithmic:
+            factor = g.apply("exp", g.apply("mul", size(error.logarithmic), g.input(f"z.{name}")))
+            seen[f"seen.{name}"] = g.apply("mul", value, factor)
+            continue
         proportional = g.apply("mul", size(error.proportional), value)
         variance = g.apply("add", g.power(size(error.additive), 2), g.power(proportional, 2))
         of_baseline = g.apply("mul", g.apply("mul", size(error.baseline), g.constant(0.01)), baseline)

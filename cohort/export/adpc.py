@@ -14,6 +14,7 @@ from cohort.export.variables import (
     Column,
     assembled,
     copied,
+    dose_unit,
     draw_variable,
     integer,
     number,
@@ -46,7 +47,7 @@ def adpc(trial: VirtualTrial, adsl: Dataset) -> tuple[Dataset | None, list[str]]
     data = assembled(
         "ADPC",
         "Concentration Analysis",
-        [*columns, *_times(), *parameter(of_parameters(frame)), *_values(trial)],
+        [*columns, *_times(trial), *parameter(of_parameters(frame)), *_values(trial)],
         frame,
         keys=["STUDYID", "USUBJID", "PARAMCD", "AVISITN"],
         structure="One record per subject per analyte per sample",
@@ -65,7 +66,7 @@ def _since_dose(trial: VirtualTrial, rows: pl.DataFrame) -> pl.DataFrame:
     parts = []
     for (arm,), own in rows.group_by("arm", maintain_order=True):
         plan = trial.study.arms[str(arm)]
-        given, doses = planned(plan)
+        given, doses = planned(plan, trial.study.dose_unit)
         first = given[0] if len(given) else 0.0
         if plan.rule is not None or plan.adherence is not None:
             given = given[:0]
@@ -82,17 +83,17 @@ def _since_dose(trial: VirtualTrial, rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def planned(arm: Arm) -> tuple[np.ndarray, np.ndarray]:
-    """When an arm's doses are planned, d, and how much each is, mg; in the order of time."""
+def planned(arm: Arm, unit: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """When an arm's doses are planned, d, and how much each is in this unit, NaN without one; in the order of time."""
     given = [times(regimen, "d") for regimen in arm.regimens]
-    doses = [np.full(len(own), r.dose.to("mg")) for r, own in zip(arm.regimens, given, strict=True)]
+    doses = [np.full(len(own), r.dose.to(unit) if unit else np.nan) for r, own in zip(arm.regimens, given, strict=True)]
     if not given:
         return np.empty(0), np.empty(0)
     order = np.argsort(np.concatenate(given), kind="stable")
     return np.concatenate(given)[order], np.concatenate(doses)[order]
 
 
-def _times() -> list[Column]:
+def _times(trial: VirtualTrial) -> list[Column]:
     since = (
         "Days since the dose planned last before the sample; missing before the first, and where doses are not fixed"
     )
@@ -112,7 +113,7 @@ def _times() -> list[Column]:
         (text("FRLTU", "Rel. Time from First Dose Unit", origin="Assigned", codelist=DAYS), pl.lit("DAYS")),
         (text("RRLTU", "Rel. Time from Ref. Dose Unit", origin="Assigned", codelist=DAYS), pl.lit("DAYS")),
         (number("DOSEP", "Planned Dose", "The dose planned last before the sample"), pl.col("dose")),
-        (text("DOSEU", "Dose Unit", origin="Assigned", codelist=(("mg", "Milligram"),)), pl.lit("mg")),
+        dose_unit(trial.study.dose_unit),
     ]
 
 

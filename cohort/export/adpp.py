@@ -22,6 +22,7 @@ from cohort.export.adpc import NONE, PERSON, active_arms
 from cohort.export.variables import (
     assembled,
     copied,
+    dose_unit,
     draw_variable,
     integer,
     number,
@@ -32,7 +33,7 @@ from cohort.export.variables import (
 )
 from cohort.export.virtual import VirtualTrial, in_mass, in_moles
 from cohort.pharmacometrics.nca import Given, nca, nca_interval
-from cohort.study import Regimen
+from cohort.study import Regimen, is_mass
 
 FEWEST = 2  # samples after the dose
 SINGLE, FIRST, LAST = "Single Dose", "First Dosing Interval", "Last Dosing Interval"
@@ -104,8 +105,10 @@ def adpp(trial: VirtualTrial, adsl: Dataset) -> tuple[Dataset | None, list[str]]
             continue
         for analyte in trial.concentrations:
             parts += _analysed(trial, arm, analyte)
-            if _amount(trial, trial.study.arms[arm].regimens[0], analyte) is None:
-                absent.append(f"{arm}: no clearance, for {analyte} is in {trial.unit(analyte)} and the dose in mg")
+            regimen = trial.study.arms[arm].regimens[0]
+            if _amount(trial, regimen, analyte) is None:
+                unit, dosed = trial.unit(analyte), regimen.dose.unit
+                absent.append(f"{arm}: no clearance, for {analyte} is in {unit} and the dose in {dosed}")
     found = pl.concat(parts) if parts else pl.DataFrame()
     if found.height == 0:
         return None, absent or ["no parameter could be determined of anybody"]
@@ -142,7 +145,7 @@ def adpp(trial: VirtualTrial, adsl: Dataset) -> tuple[Dataset | None, list[str]]
         ),
         (text("AVALU", "Analysis Value Unit", "Unit of the parameter"), pl.col("unit")),
         (number("DOSEP", "Planned Dose", "The dose that the interval begins with"), pl.col("dose")),
-        (text("DOSEU", "Dose Unit", origin="Assigned", codelist=(("mg", "Milligram"),)), pl.lit("mg")),
+        dose_unit(trial.study.dose_unit),
         (draw_variable(), pl.lit(trial.draw)),
     ]
     return assembled(
@@ -223,6 +226,8 @@ def _amount(trial: VirtualTrial, regimen: Regimen, analyte: str) -> float | None
     """The dose in the analyte's unit of concentration times litres, so that clearances are in L/d; None where the
     molar mass that it takes is not known."""
     unit, mass = trial.unit(analyte), trial.model.routes[regimen.route].molar_mass
+    if not is_mass(regimen.dose):
+        return None
     if (per := in_mass(unit)) is not None:
         return regimen.dose.to("mg") / per
     per = in_moles(unit)
@@ -234,7 +239,7 @@ def _long(
 ) -> pl.DataFrame:
     """A row per subject and parameter that was determined."""
     place = trial.concentrations.index(analyte)
-    about, parts = trial.about(analyte), []
+    about, dosed, parts = trial.about(analyte), trial.study.dose_unit, []
     for name, one in told.items():
         if name not in made.columns:
             continue
@@ -248,7 +253,7 @@ def _long(
                 unit=pl.lit(unit),
                 analyte=pl.lit(about[:1].upper() + about[1:]),
                 interval=pl.lit(label),
-                dose=pl.lit(regimen.dose.to("mg")),
+                dose=pl.lit(regimen.dose.to(dosed) if dosed else None, dtype=pl.Float64),
             )
         )
     found = pl.concat(parts)

@@ -73,7 +73,7 @@ DONE = (("COMPLETED", "Completed"), *REASONS)
 def adsl(trial: VirtualTrial) -> Dataset:
     """Everyone randomised. A row per subject, whose id is that of the person in the population."""
     frame = _frame(trial)
-    columns = [*_identity(trial), *_dates(), *_person(), *_populations(), *_baseline(trial), *_ends(trial)]
+    columns = [*_identity(trial), *_dates(trial), *_person(), *_populations(), *_baseline(trial), *_ends(trial)]
     return assembled(
         "ADSL",
         "Subject-Level Analysis",
@@ -88,8 +88,8 @@ def adsl(trial: VirtualTrial) -> Dataset:
 def _frame(trial: VirtualTrial) -> pl.DataFrame:
     """The trial's subjects with what the columns are computed of."""
     subjects = trial.tables["subjects"]
-    wanted = [c for c in ("subject", *PERSON, *trial.model.covariates.fields()) if c in trial.people.columns]
-    people = trial.people.select(*dict.fromkeys(wanted))
+    wanted = [c for c in ("subject", *PERSON, *trial.model.covariates.fields()) if c in trial.treated.columns]
+    people = trial.treated.select(*dict.fromkeys(wanted))
     own = subjects.select(c for c in subjects.columns if c == "subject" or c not in people.columns)
     seen = trial.tables["measurements"].filter(pl.col("visit_number") > 0, pl.col("value").is_not_null())
     start = pl.lit(sas(trial.start)) + whole_days(pl.col("randomised").fill_null(0.0))
@@ -114,22 +114,24 @@ def _frame(trial: VirtualTrial) -> pl.DataFrame:
 
 
 def _given(trial: VirtualTrial) -> pl.DataFrame:
-    """The drug given to each subject as planned until treatment ended, mg; null where patients or a rule decide."""
+    """The drug given to each subject as planned until treatment ended, in the study's unit of doses; null where
+    patients or a rule decide, or where doses do not measure one thing."""
     parts = []
     for (arm,), rows in trial.tables["subjects"].group_by("arm", maintain_order=True):
         plan = trial.study.arms[str(arm)]
-        given = planned_until(plan, rows["treatment_end"].to_numpy())
+        given = planned_until(plan, rows["treatment_end"].to_numpy(), trial.study.dose_unit)
         parts.append(rows.select("subject", dose=pl.lit(None, dtype=pl.Float64) if given is None else pl.Series(given)))
     return pl.concat(parts)
 
 
-def planned_until(plan: Arm, ends: np.ndarray) -> np.ndarray | None:
-    """The sum of the doses planned before each end, (n,) mg; None where what is taken is not what is planned."""
-    if plan.rule is not None or plan.adherence is not None:
+def planned_until(plan: Arm, ends: np.ndarray, unit: str | None) -> np.ndarray | None:
+    """The sum of the doses planned before each end, (n,), in this unit; None without one, and where what is taken is
+    not what is planned."""
+    if unit is None or plan.rule is not None or plan.adherence is not None:
         return None
     total = np.zeros(len(ends))
     for regimen in plan.regimens:
-        total += regimen.dose.to("mg") * np.searchsorted(times(regimen, "d"), ends, side="left")
+        total += regimen.dose.to(unit) * np.searchsorted(times(regimen, "d"), ends, side="left")
     return total
 
 
@@ -160,20 +162,22 @@ def _identity(trial: VirtualTrial) -> list[Column]:
     ]
 
 
-def _dates() -> list[Column]:
+def _dates(trial: VirtualTrial) -> list[Column]:
     length = pl.col("stop") - pl.col("start") + 1
+    unit = trial.study.dose_unit or "without a common unit"
     begun = "The reference date of the export plus the whole days from the start of enrolment to randomisation"
     ended = "TRTSDT plus the whole days until treatment was discontinued or follow-up ended"
     return [
         (day("TRTSDT", "Date of First Exposure to Treatment", begun, mandatory=True), pl.col("start")),
         (day("TRTEDT", "Date of Last Exposure to Treatment", ended), pl.col("stop")),
         (integer("TRTDUR", "Duration of Treatment (days)", "TRTEDT - TRTSDT + 1"), length),
-        (number("AVGDD", "Avg Daily Dose (as planned)", "CUMDOSE / TRTDUR, mg"), pl.col("dose") / length),
+        (number("AVGDD", "Avg Daily Dose (as planned)", f"CUMDOSE / TRTDUR, {unit}"), pl.col("dose") / length),
         (
             number(
                 "CUMDOSE",
                 "Cumulative Dose (as planned)",
-                "Sum of the doses planned before treatment ended, mg; missing where patients or a rule decide on them",
+                f"Sum of the doses planned before treatment ended, {unit}; missing where patients or a rule decide on "
+                "them",
             ),
             pl.when("well").then(pl.col("dose")),
         ),
@@ -270,7 +274,9 @@ def _baseline(trial: VirtualTrial) -> list[Column]:
     for name in own:
         kind = text if fields[name]["levels"] else number
         label = f"Baseline {name}" if fields[name]["levels"] else f"Baseline {name} ({fields[name]['unit']})"
-        made.append((kind(codes[name], label, "From the population", comment=fields[name]["about"]), pl.col(name)))
+        by_arm = any(name in arm.sets for arm in trial.study.arms.values())
+        origin = "As the arm sets it, else from the population" if by_arm else "From the population"
+        made.append((kind(codes[name], label, origin, comment=fields[name]["about"]), pl.col(name)))
     return made
 
 

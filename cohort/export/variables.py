@@ -102,6 +102,13 @@ def copied(adsl: Dataset, names: Iterable[str]) -> list[Column]:
     ]
 
 
+def dose_unit(unit: str | None) -> Column:
+    """The unit of a planned dose; missing where the doses of the arms do not measure one thing."""
+    codes = (("mg", "Milligram"),) if unit == "mg" else ((unit, unit),) if unit else None
+    variable = text("DOSEU", "Dose Unit", origin="Assigned", codelist=codes)
+    return variable, pl.lit(unit, dtype=pl.String)
+
+
 def treatment(adsl: Dataset) -> list[Column]:
     """The one treatment of a parallel trial, under the names that records of a period have."""
     made = []

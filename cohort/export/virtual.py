@@ -19,12 +19,13 @@ from cohort.enrolment import covariates_of
 from cohort.library import load
 from cohort.model import Model
 from cohort.streams import streams
-from cohort.study import Study
+from cohort.study import Study, setting_text
 from cohort.trial import MEAN, declares, lost_after
 from cohort.trial.conduct import Patients
 from cohort.trial.leaving import HAZARD
 from cohort.trial.tables import tables_of_arm
 from cohort.trial.visits import World, measure
+from cohort.units import Quantity
 
 if TYPE_CHECKING:
     from cohort.results import Results
@@ -65,10 +66,24 @@ class VirtualTrial:
         )
 
     @cached_property
+    def treated(self) -> pl.DataFrame:
+        """The people with the covariates that their arm sets in place of their own."""
+        made, covariates, subjects = self.people, self.model.covariates.fields(), self.tables["subjects"]
+        for arm, plan in self.study.arms.items():
+            here = pl.col("subject").is_in(subjects.filter(pl.col("arm") == arm)["subject"].implode())
+            for name, value in plan.sets.items():
+                unit, levels = covariates[name]["unit"], covariates[name]["levels"]
+                number = isinstance(value, Quantity) and not levels
+                said = pl.lit(value.to(unit) if number else setting_text(value))  # type: ignore[union-attr]
+                own = pl.col(name) if name in made.columns else pl.lit(None)
+                made = made.with_columns(pl.when(here).then(said).otherwise(own).alias(name))
+        return made
+
+    @cached_property
     def individuals(self) -> Any:
         """Parameters of people without random effects, at the model's typical values; (n,) each."""
         none = dict.fromkeys(self.model.effects(), 0.0)
-        x = covariates_of(self.model, self.people)
+        x = covariates_of(self.model, self.treated)
         return individuals(self.model, self.model.typical(), none, x, self.people.height)
 
     @cached_property

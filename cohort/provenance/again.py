@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cohort.enrolment import BLOCK, Tally, columns_of, enrol, sample_population, screened
+from cohort.enrolment import BLOCK, Tally, columns_of, enrol, own_covariates, sample_population, screened
 from cohort.library import load
 from cohort.population.table import schema
 from cohort.posterior import parameter_draws
@@ -160,7 +160,8 @@ def lanes(results: Results, chosen: Sequence[str], allocation: Allocation) -> La
     rtol, atol = tolerance(results)
     mine = pl.col("subject").is_in(list(chosen))
     covariates = pl.scan_parquet(results.population_file, glob=False).filter(mine)
-    covariates = covariates.select("subject", *model.covariates.fields()).collect()
+    known = covariates.collect_schema().names()
+    covariates = covariates.select("subject", *own_covariates(study, model, known)).collect()
     at_mean = covariates.select(pl.lit(MEAN, pl.Int32).alias("draw"), "subject")
     outcomes, recorded = [], []
     for arm, due in allocation.arms.items():

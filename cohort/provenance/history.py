@@ -29,6 +29,9 @@ FACTS: dict[str, dict[str, type]] = {
     "registered": {"predictions": str},
     "predictions frozen": {"predictions": str, "identity": dict},
     "compared": {"comparison": str},
+    "data opened": {"chapter": str, "use": str, "file": str, "sha256": str},
+    "chapter frozen": {"chapter": str, "predicted": str},
+    "chapters": {"files": dict},
     "report": {"report": str},
     "exported": {"files": dict},
     "dossier": {"dossier": str},
@@ -42,6 +45,7 @@ EVENTS = {
     "simulate": "simulated",
     "trial": "trials",
     "compare": "compared",
+    "chapters": "chapters",
     "export": "exported",
 }
 ROUNDED = 1.5e-4  # by how much a number rounded to four digits may differ from the same one made elsewhere
@@ -120,6 +124,7 @@ def order(manifest: Manifest, lines: Sequence[Line]) -> Iterator[str]:
     first = next((i for i, line in own if line["use"] == "validation"), None)
     if first is not None and not any(i < first for i in frozen):
         yield "outcomes were opened before predictions were frozen"
+    yield from _chapters(lines)
     if "calibrate" in manifest.steps and (end := last_of(lines, "calibrated")) is not None:
         for name, part in manifest.evidence.items():
             if part.use == "calibration" and not opens(name, -1, end):
@@ -137,6 +142,16 @@ def order(manifest: Manifest, lines: Sequence[Line]) -> Iterator[str]:
         before = [line for i, line in opened if i < start and line["use"] == "discrepancy" and line["evidence"] == name]
         if not before or before[-1]["sha256"] != sha:
             yield f"{name}: it taught the comparison without being opened as it stands, before freezing"
+
+
+def _chapters(lines: Sequence[Line]) -> Iterator[str]:
+    """Chapters that opened what they are compared with before they had predicted."""
+    frozen: set[str] = set()
+    for line in lines:
+        if line["event"] == "chapter frozen":
+            frozen.add(line["chapter"])
+        elif line["event"] == "data opened" and line["use"] == "validation" and line["chapter"] not in frozen:
+            yield f"chapter {line['chapter'][:60]}: opened {line['file'][:100]} before its predictions were frozen"
 
 
 def last_of(lines: Sequence[Line], event: str) -> int | None:

@@ -67,7 +67,8 @@ def _due(results: Sealed, made: Predictions) -> dict[str, Any]:
     """The parts of a comparison that follow from its predictions and the evidence without sampling."""
     study = results.study
     model = load(study.model, study.path.parent)
-    tables = [evidence.read(study.root / use.file) for use in study.evidence.values()]
+    uses = study.evidence.values()
+    tables = [evidence.read(study.root / use.file).with_columns(use=pl.lit(use.use)) for use in uses]
     outcomes = pl.concat(tables) if tables else None
     found: dict[str, Any] = {
         "validation": any(use.use == "validation" for use in study.evidence.values()),
@@ -77,10 +78,11 @@ def _due(results: Sealed, made: Predictions) -> dict[str, Any]:
     if made.shares:
         arms = [pl.scan_parquet(results.arm_file(a), glob=False).filter(pl.col("draw") == MEAN) for a in study.arms]
         at_mean = pl.concat(pl.collect_all(arms, engine="streaming"))
-        found["shares"] = safety.shares(study, model, at_mean, results.trial, made)
+        found["shares"] = safety.shares(study, model, at_mean, results.trial, made, outcomes)
     if outcomes is not None:
-        rows = agreement.arms_and_effects(study, made, outcomes)
-        found |= {"arms": rows, "coverage": agreement.coverage(rows), "outcomes": outcomes.drop("arms").to_dicts()}
+        rows, fitted = agreement.by_use(agreement.arms_and_effects(study, made, outcomes), outcomes)
+        found |= {"arms": rows, "coverage": agreement.coverage(rows)} | ({"fitted": fitted} if fitted else {})
+        found["outcomes"] = outcomes.drop("arms", "use").to_dicts()
         found["not_compared"] = agreement.not_compared(study, made, outcomes)
     return found
 

@@ -35,9 +35,10 @@ STEPS: dict[str, tuple[str, ...]] = {
     "simulate": ("population", "calibrate"),
     "trial": ("population", "calibrate", "simulate"),
     "compare": ("calibrate", "simulate", "trial"),
-    "report": ("population", "calibrate", "sensitivity", "simulate", "trial", "compare"),
+    "chapters": ("population", "calibrate", "simulate", "trial", "compare"),
+    "report": ("population", "calibrate", "sensitivity", "simulate", "trial", "compare", "chapters"),
     "export": ("population", "simulate", "trial"),
-    "dossier": ("population", "calibrate", "sensitivity", "simulate", "trial", "compare", "report"),
+    "dossier": ("population", "calibrate", "sensitivity", "simulate", "trial", "compare", "chapters", "report"),
 }
 # Whose output a file is, by the first part of its path; anything else is the report's.
 MADE_BY = {
@@ -51,6 +52,7 @@ MADE_BY = {
     "trial.parquet": "trial",
     "trial": "trial",
     "comparison.nc": "compare",
+    "chapters": "chapters",
     "export": "export",
     "dossier.html": "dossier",
     "dossier.pdf": "dossier",
@@ -152,6 +154,7 @@ StepPart = TypedDict(
         "registered": str | None,
         "comparison plan": str | None,
         "learnt": dict[str, str | None],
+        "chapters": str,
     },
     total=False,
 )

@@ -74,6 +74,7 @@ def check(results: Results, partial: bool = False) -> list[str]:
         "simulate": [results.parameters_file, *(results.arm_file(arm) for arm in study.arms)],
         "trial": [results.trial_file],
         "compare": [results.comparison_file],
+        "chapters": [results.chapter_file(name) for name in study.chapters],
         "report": [results.report_file],
     }
     for step, paths in outputs.items():
@@ -167,6 +168,9 @@ def told(lines: list[dict[str, Any]], file: Callable[[str], Path]) -> list[str]:
             wrong.append(f"{name}: not the file that the audit trail's last '{event}' speaks of; run its step again")
     if "report" in last and file("report.html").is_file() and last["report"][0] < last.get("compared", (-1,))[0]:
         wrong.append("report.html: older than the comparison; run: cohort report")
+    chapters = {p.stem: file_digest(p) for p in sorted(file("chapters").glob("*.json"))}
+    if chapters and chapters != next((line["files"] for line in reversed(lines) if line["event"] == "chapters"), None):
+        wrong.append("chapters/: other files than the audit trail's last 'chapters' speaks of; run: cohort chapters")
     export = file("export")
     there = {p.relative_to(export).as_posix(): file_digest(p) for p in export.rglob("*") if p.is_file()}
     if there and not any(line["event"] == "exported" and line.get("files") == there for line in lines):

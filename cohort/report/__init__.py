@@ -5,6 +5,7 @@ from typing import Any
 import jinja2
 
 from cohort.comparison.agreement import unit_of
+from cohort.display.style import arm_label
 from cohort.engine import CODES
 from cohort.library import load
 from cohort.mixture import NormalMixture
@@ -26,7 +27,6 @@ from cohort.report.figures.pit import pit
 from cohort.report.figures.population import population
 from cohort.report.figures.prior_posterior import prior_posterior
 from cohort.report.figures.ribbons import ribbons
-from cohort.report.figures.style import arm_label
 from cohort.report.figures.sweet_spot import sweet_spot
 from cohort.report.figures.time_course import time_course
 from cohort.report.figures.tipping import tipping
@@ -36,6 +36,8 @@ from cohort.report.tables.primary import decision_word, side_by_side
 from cohort.report.tables.validation import checks
 from cohort.results import Results
 from cohort.study import source_of
+
+MOST_VISITS = 60  # of a time course: it reads the endpoint up to each
 
 
 def figures(results: Results, found: Made | None = None) -> dict[str, str]:
@@ -63,7 +65,8 @@ def figures(results: Results, found: Made | None = None) -> dict[str, str]:
             own = next((one for one in fitted if one["endpoint"] == endpoint), None)
             drawn["forest"] = forest(means, own, unit)
         seen = {row["arm"]: (row["observed"], row["se"]) for row in means}
-        drawn["time_course"] = time_course(study, model, results.visits, endpoint, seen)
+        if len(study.visits) <= MOST_VISITS:
+            drawn["time_course"] = time_course(study, model, results.visits, endpoint, seen)
     if every := checks(summary, study.analysis.draws):
         drawn["pit"] = pit(every)
         drawn["coverage"] = coverage(found.tables["coverage"].rows)
@@ -120,6 +123,7 @@ def report(results: Results, drawn: dict[str, str], found: Made | None = None) -
         undefined=jinja2.StrictUndefined,
     )
     page.filters |= {"arm": arm_label, "decision": decision_word, **contents.FILTERS}
+    page.filters |= {"drawn": jinja2.utils.markupsafe.Markup}
     return page.get_template("page.html").render(
         study=study,
         summary=summary,
@@ -127,6 +131,7 @@ def report(results: Results, drawn: dict[str, str], found: Made | None = None) -
         figures={name: jinja2.utils.markupsafe.Markup(figure) for name, figure in drawn.items()},
         tables=found.tables,
         absent=found.absent,
+        chapters=results.chapters,
         primary=_primary(summary),
         words=contents.words_of(found.tables),
         calibration=calibration,

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cohort.report.table import number
+from cohort.display.table import number
 
 
 def print_ranks(rows: Sequence[dict[str, Any]]) -> None:

@@ -1,13 +1,14 @@
 """What a run prints at its end: predicted and observed, arm by arm, efficacy and safety, what was decided where a
-comparison was planned; and where the reports are."""
+comparison was planned; what the chapters found; and where the reports are."""
 
 import os
 
 from rich.console import Console
 from rich.table import Table
 
-from cohort.report.figures.style import arm_label
-from cohort.report.table import number, percent, probability
+from cohort.comparison.agreement import unit_of
+from cohort.display.style import arm_label
+from cohort.display.table import number, percent, probability
 from cohort.report.tables.characteristics import worst
 from cohort.report.tables.primary import decision_word, side_by_side
 from cohort.results import Results
@@ -18,9 +19,10 @@ def print_summary(all_results: list[Results]) -> None:
     if not console.is_terminal:
         console.width = 110  # a log file has no width of its own
     table = Table(
-        title="Mean change at the last visit, predicted and observed", title_justify="left", box=None, pad_edge=False
+        title="Means of the endpoints, predicted and observed", title_justify="left", box=None, pad_edge=False
     )
     table.add_column("study")
+    table.add_column("endpoint")
     table.add_column("arm")
     for heading in ("predicted", "95 % predictive", "observed"):
         table.add_column(heading, justify="right")
@@ -34,9 +36,12 @@ def print_summary(all_results: list[Results]) -> None:
         summary, study = results.summary, results.study
         role = summary["standing"]["status"] if summary["validation"] else "fitted"
         means = [row for row in summary.get("arms", []) if row["kind"] == "mean"]
+        last = ""
         for i, row in enumerate(means):
+            new, last = row["endpoint"] != last, row["endpoint"]
             table.add_row(
                 f"{study.name} ({role})" if i == 0 else "",
+                f"{row['endpoint'].replace('_', ' ')}, {unit_of(study, row['endpoint'])}" if new else "",
                 arm_label(row["arm"]),
                 number(row["predicted"]),
                 f"{number(row['low_0.95'])} to {number(row['high_0.95'])}",
@@ -55,14 +60,29 @@ def print_summary(all_results: list[Results]) -> None:
                 else "not predicted",
                 "no count found" if seen is None else str(seen),
             )
+        for share in [row for row in summary["shares"] if "observed" in row]:
+            safety.add_row(
+                study.name,
+                share["endpoint"].replace("_", " "),
+                f"{arm_label(share['arm'])}, n = {share['n']}",
+                f"{share['count_low']} to {share['count_high']} ({percent(share['mean'])})",
+                f"{share['observed']}{', fitted' if share['use'] == 'calibration' else ''}",
+            )
     console.print(table)
-    console.print("Percentage points; means of virtual trials of the real size.", style="dim")
+    console.print("Predicted: means of virtual trials of the real size.", style="dim")
     console.print()
     console.print(safety)
     console.print("95 % predictive interval of the count, and the mean risk.", style="dim")
     console.print()
     for results in all_results:
         _print_decision(console, results)
+    for results in all_results:
+        for chapter in results.chapters.values():
+            console.print(f"{results.study.name}, {chapter['title']}")
+            console.print(f"  efficacy: {chapter['efficacy']}\n  safety: {chapter['safety']}")
+            for finding in chapter["findings"]:
+                console.print(f"  - {finding}")
+            console.print()
     for results in all_results:
         console.print(os.path.relpath(results.report_file), soft_wrap=True)
 

@@ -3,7 +3,17 @@
 from cohort.study.checks import CriterionError, criteria_of
 from cohort.study.grammar import Criterion, Prior
 from cohort.study.people import source_of, unit_of
-from cohort.study.protocol import Arm, ComparisonPlan, Regimen, Share, Spread, Study
+from cohort.study.protocol import (
+    Arm,
+    ComparisonPlan,
+    Regimen,
+    Share,
+    Spread,
+    Study,
+    dose_unit,
+    is_mass,
+    setting_text,
+)
 from cohort.study.reader import Problem, StudyError, fingerprint, planned, read_study
 
 __all__ = [
@@ -19,9 +29,12 @@ __all__ = [
     "Study",
     "StudyError",
     "criteria_of",
+    "dose_unit",
     "fingerprint",
+    "is_mass",
     "planned",
     "read_study",
+    "setting_text",
     "source_of",
     "unit_of",
 ]

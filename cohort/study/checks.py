@@ -18,7 +18,8 @@ from cohort.population.causal import Column
 from cohort.study import comparison, conduct
 from cohort.study.grammar import Criterion, Prior, criterion, near
 from cohort.study.people import people_of
-from cohort.study.protocol import Share, Spread
+from cohort.study.protocol import Share, Spread, is_mass, set_by_all, setting_text
+from cohort.units import Quantity
 
 # Between what a person lies, in the units above; a model's own `plausible` may be narrower.
 LIVING = {"age": (0.0, 120.0), "height": (50.0, 250.0), "weight": (2.0, 500.0), "bmi": (8.0, 150.0)}
@@ -64,7 +65,7 @@ def check(
             people = people_of(sections["population"].model_copy(update=BARE), root).columns
         if model:
             found += _covariates(model, people)
-        found += _population(sections["population"], people, model)
+        found += _population(sections["population"], people, model, set_by_all(sections.get("arms", {})))
         found += _match(sections["population"], people, root)
         found += _conditions(sections["population"])
     if "arms" in sections:
@@ -109,7 +110,10 @@ def _plausible(name: str, model: Model | None) -> tuple[float, float]:
     return max(low, own[0]), min(high, own[1])
 
 
-def _population(population: Any, people: Mapping[str, Column], model: Model | None) -> Iterator[Found]:
+def _population(
+    population: Any, people: Mapping[str, Column], model: Model | None, assigned: frozenset[str]
+) -> Iterator[Found]:
+    """assigned: the covariates that every arm sets; where the population has them too, they are people's own."""
     known = columns(people, model)
     own = {c for c in known if c not in people}
     given = {"female", "age"} | own | REPLACEABLE | {n for n, c in people.items() if c.levels == ("no", "yes")}
@@ -144,9 +148,10 @@ def _population(population: Any, people: Mapping[str, Column], model: Model | No
                     within = f"{low:g} to {high:g} {levels_or_unit}"
                     yield (*place, key), f"'{value}' is no plausible mean; write one within {within}"
     if model:
-        for name in sorted(own - set(population.covariates)):
+        for name in sorted(own - set(population.covariates) - assigned):
             unit = known[name] if isinstance(known[name], str) else "yes or no"
             yield ("population", "covariates"), f"the model needs '{name}' ({unit}) and the source lacks it; add it"
+    known = {n: u for n, u in known.items() if n in people or n in population.covariates or n not in assigned}
     yield from (
         (("population", "eligibility", i), message)
         for i, message in _eligibility(population.eligibility, known, model, model is not None)
@@ -281,7 +286,7 @@ def _arms(arms: Mapping[str, Any], source: Source, model: Model | None) -> Itera
                     f"'{regimen.every}' is longer than for, '{regimen.duration}'; "
                     "for a single dose write the same time twice",
                 )
-        if arm.active:
+        if arm.active or arm.sets:
             regimen = str(arm.treatment)
             if regimen in regimens:
                 yield ("arms", name), f"is the same as '{regimens[regimen]}'; write each arm once"
@@ -298,11 +303,20 @@ def _regimens(name: str, arm: Any) -> Iterator[tuple[Place, Any]]:
 
 
 def _routes(name: str, arm: Any, model: Model) -> Iterator[Found]:
-    """Routes and rules that the model does not have."""
+    """Routes, rules and covariates that the model does not have."""
+    yield from (((*("arms", name, "sets"), key), message) for key, message in _settings(arm, model))
     known = list(model.routes)
     for place, regimen in _regimens(name, arm):
         if regimen.route not in known:
             yield (*place, "route"), f"{regimen.route!r} is no route of the model; {near(regimen.route, known)}"
+            continue
+        route, dose = model.routes[regimen.route], regimen.dose
+        unit = model.state.fields()[route.state]["unit"]
+        if (route.molar_mass is None or not is_mass(dose)) and not _measures(dose.unit, unit):
+            masses = route.molar_mass is not None or _measures("mg", unit)
+            said = "is not a mass" if masses else f"does not measure {route.state}, which {regimen.route} enters"
+            units_of = f"one of {', '.join(units.DIMENSIONS['mass'][1])}" if masses else unit
+            yield (*place, "dose"), f"'{dose}' {said}; write a number and {units_of}"
     if arm.adherence and not arm.regimens:
         yield ("arms", name, "adherence"), "the arm has no doses to take; leave it out"
     for k, route in enumerate((arm.adherence.routes or []) if arm.adherence else []):
@@ -315,6 +329,27 @@ def _routes(name: str, arm: Any, model: Model) -> Iterator[Found]:
         yield ("arms", name, "rule", "name"), f"{arm.rule.name!r} is no rule of the model; {advice}"
 
 
+def _settings(arm: Any, model: Model) -> Iterator[tuple[str, str]]:
+    """What an arm sets that is no covariate of the model, or is not what that covariate holds."""
+    covariates = model.covariates.fields()
+    for name, value in arm.sets.items():
+        if name not in covariates:
+            have = near(name, list(covariates)) if covariates else "it has none"
+            yield name, f"{name!r} is no covariate of the model; {have}"
+            continue
+        levels, unit, said = covariates[name]["levels"], covariates[name]["unit"], setting_text(value)
+        if levels:
+            if said not in levels:
+                yield name, f"'{said}' is no level of {name}; write one of {', '.join(levels)}"
+        elif not isinstance(value, Quantity) or not _measures(value.unit, unit):
+            plain = "a plain number; write such as 2"
+            yield name, f"'{said}' is not {plain if unit == '1' else f'a quantity in {unit}; write such as 2 {unit}'}"
+        else:
+            low, high = _plausible(name, model)
+            if not low <= value.to(unit) <= high:
+                yield name, f"'{said}' is not plausible; write one within {low:g} to {high:g} {unit}"
+
+
 def _visits(sections: Mapping[str, Any]) -> Iterator[Found]:
     times = [visit.to("d") for visit in sections.get("visits", [])]
     if times and times[-1] > LONGEST:
@@ -325,7 +360,10 @@ def _visits(sections: Mapping[str, Any]) -> Iterator[Found]:
         if b <= a:
             yield ("visits", i), f"'{sections['visits'][i]}' does not come after the visit before; order them in time"
     for name, arm in sections["arms"].items():
-        first = (arm.rule.start or arm.rule.every).to("d") if arm.rule else 0.0
+        for k, time in enumerate((arm.rule.at or []) if arm.rule and times else []):
+            if time.to("d") > times[-1] * (1 + 1e-9):
+                yield ("arms", name, "rule", "at", k), f"'{time}' is after the last visit; leave it out, or add a visit"
+        first = (arm.rule.start or arm.rule.every).to("d") if arm.rule and arm.rule.every else 0.0
         if times and first > times[-1]:
             yield (
                 ("arms", name, "rule"),

@@ -11,7 +11,7 @@ from cohort.bounded import Place
 from cohort.model import Model
 from cohort.study.grammar import Criterion, near
 from cohort.study.people import people_of
-from cohort.study.protocol import Conduct, Dependence, EndpointPlan, Estimand, Strategy
+from cohort.study.protocol import Conduct, Dependence, EndpointPlan, Estimand, Strategy, dose_unit, set_by_all
 from cohort.units import Quantity
 
 Found = tuple[Place, str]
@@ -47,7 +47,8 @@ def _columns(sections: Mapping[str, Any], model: Model | None, root: Path) -> Co
         people = people_of(sections["population"], root).columns
     except ValueError:
         return None
-    own = {name: meta["levels"] or meta["unit"] for name, meta in model.covariates.fields().items()}
+    assigned = set_by_all(sections.get("arms", {})) - set(sections["population"].covariates)  # no column of people
+    own = {n: m["levels"] or m["unit"] for n, m in model.covariates.fields().items() if n not in assigned}
     return own | {name: column.levels or column.unit for name, column in people.items()}
 
 
@@ -158,10 +159,16 @@ def _leaving(
             yield place, f"{name!r} is no endpoint of kind event; {near(name, counted)}"
         if model is None:
             continue
-        known = _measurable(endpoints, model) | {"dose": "mg"}
+        arms = sections.get("arms", {})
+        unit = dose_unit([regimen.dose for arm in arms.values() for regimen in arm.regimens])
+        known = _measurable(endpoints, model) | {"dose": unit or "1"}
         for i, term in enumerate(plan.depends):
+            if term.on == "dose" and unit is None:
+                message = "the doses of the arms do not measure one thing; write an output or endpoint of the course"
+                yield ("conduct", key, "depends", i, "on"), message
+                continue
             yield from _term(("conduct", key, "depends", i), term, known)
-            ruled = [name for name, arm in sections.get("arms", {}).items() if arm.rule is not None]
+            ruled = [name for name, arm in arms.items() if arm.rule is not None]
             if term.on == "dose" and ruled:
                 message = f"a rule sets the doses of {', '.join(ruled)}, which are not known beforehand"
                 yield ("conduct", key, "depends", i, "on"), f"{message}; write an output or endpoint of the course"

@@ -1,8 +1,14 @@
 """The sections of a protocol as typed, frozen values; what each key of a study file may hold."""
 
+import contextlib
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,7 +26,9 @@ from cohort import units
 from cohort.decision import DecisionError
 from cohort.decision.criteria import Decision, decision
 from cohort.study.grammar import Criterion, Prior, criterion, near, prior
-from cohort.units import Quantity
+from cohort.units import Quantity, spelt
+
+MOST_VISITS = 100_000  # of one range
 
 
 def _quantity(dimension: str) -> Any:
@@ -39,6 +47,23 @@ def _any_quantity(value: Any) -> Quantity:
         raise ValueError(f"{value!r} is not a quantity; write a number and its unit, such as 120 mg/dL")
     units.unit(read.unit)
     return read
+
+
+def _dose(value: Any) -> Quantity:
+    """A mass, or a number in some unit: whether it is that of the state it enters is checked with the model."""
+    if isinstance(value, Quantity):
+        return value
+    read, masses = units.number_and_unit(value), units.DIMENSIONS["mass"][1]
+    with contextlib.suppress(ValueError):
+        if read is not None and (read.unit in masses or not is_mass(read)):
+            return read
+    hint = f"write a number and one of {', '.join(masses)}, or the unit of the state that the route enters"
+    raise ValueError(f"{value!r} is not a mass; {hint}")
+
+
+def is_mass(dose: Quantity) -> bool:
+    """Errors: ValueError for what has no unit."""
+    return units.unit(dose.unit).dimensionality == units.unit("mg").dimensionality
 
 
 def _positive(value: Quantity) -> Quantity:
@@ -62,7 +87,7 @@ def _decision(value: Any) -> Decision:
 
 def _absent(value: Any) -> bool:
     """Left out: such a key, added after studies were registered, has no part in their fingerprint."""
-    return value is None or value == []
+    return value is None or value in ([], {})
 
 
 def _listed(value: Any) -> Any:
@@ -71,6 +96,26 @@ def _listed(value: Any) -> Any:
 
 def _composite(value: Any) -> "Quantity | str | None":
     return value if value in (None, "failure") else _any_quantity(value)
+
+
+def _setting(value: Any) -> "Quantity | str":
+    """What an arm sets a covariate to: a number, with its unit if it has one, or the word of a level."""
+    if isinstance(value, Quantity):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return Quantity(float(value), "1")
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{value!r} is no value of a covariate; write such as 2, 70 kg or the word of a level")
+    read = units.number_and_unit(value) or units.number_and_unit(f"{value} 1")
+    try:
+        return value if read is None or not units.unit(read.unit) else read
+    except ValueError:  # a level such as 1/1 is no quantity
+        return value
+
+
+def setting_text(value: Quantity | str) -> str:
+    """As it stands in a study file."""
+    return units.spelt(value.value) if isinstance(value, Quantity) and value.unit == "1" else str(value)
 
 
 def _stratum(value: Any) -> Criterion:
@@ -91,10 +136,11 @@ def _relative(value: Any) -> Path:
 
 text = PlainSerializer(str, return_type=str)
 Time = Annotated[Quantity, BeforeValidator(_quantity("time")), AfterValidator(_not_negative), text]
-Mass = Annotated[Quantity, BeforeValidator(_quantity("mass")), AfterValidator(_positive), text]
+Dose = Annotated[Quantity, BeforeValidator(_dose), AfterValidator(_positive), text]
 PositiveQuantity = Annotated[Quantity, BeforeValidator(_any_quantity), AfterValidator(_positive), text]
 AnyQuantity = Annotated[Quantity, BeforeValidator(_any_quantity), text]
 File = Annotated[Path, BeforeValidator(_relative), PlainSerializer(lambda p: p.as_posix(), return_type=str)]
+Setting = Annotated[Quantity | str, PlainValidator(_setting), PlainSerializer(setting_text, return_type=str)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Words = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
@@ -159,7 +205,7 @@ class Population(Section):
 class Regimen(Section):
     """A dose by a route, `every` so often, `for` so long, from `start` on; `over` some time as an infusion."""
 
-    dose: Mass
+    dose: Dose
     route: str
     every: Annotated[Time, AfterValidator(_positive)]
     duration: Annotated[Annotated[Time, AfterValidator(_positive)], Field(alias="for")]
@@ -195,19 +241,42 @@ class AdherencePlan(Section):
 
 class RulePlan(Section):
     """A rule of the model that sets the doses to come, `every` so often, first at `start`: one interval on, if left
-    out."""
+    out. Or `at` times of its own."""
 
     name: str
-    every: Annotated[Time, AfterValidator(_positive)]
+    every: Annotated[Annotated[Time, AfterValidator(_positive)] | None, Field(exclude_if=_absent)] = None
     start: Annotated[Time | None, Field(exclude_if=_absent)] = None
+    at: Annotated[Annotated[list[Time], Field(min_length=1)] | None, Field(exclude_if=_absent)] = None
+
+    @model_validator(mode="after")
+    def _when(self) -> "RulePlan":
+        if (self.every is None) == (self.at is None):
+            raise ValueError("it decides `every` so often or `at` times of its own; write one of the two")
+        if self.at is not None and self.start is not None:
+            raise ValueError("start belongs to every; leave it out, for `at` says each time")
+        for a, b in itertools.pairwise(self.at or []):
+            if not a.to("d") < b.to("d"):
+                raise ValueError(f"at: '{b}' does not come after '{a}'; order the times, each once")
+        return self
+
+    def times(self, unit: str, until: float) -> np.ndarray:
+        """When it decides, in this unit, as far as `until`."""
+        if self.at is not None:
+            at = np.array([time.to(unit) for time in self.at])
+            return at[at <= until * (1 + 1e-9)]
+        assert self.every is not None
+        every = self.every.to(unit)
+        start = self.start.to(unit) if self.start else every
+        return start + every * np.arange(max(0, math.floor((until - start) / every + 1e-9) + 1))
 
 
 class Arm(Section):
     """`n`: planned number of patients. An arm without a dose takes placebo, or what its rule sets. `also`: regimens
-    beside the first one."""
+    beside the first one. `sets`: covariates of the model that everyone in the arm has at this value, whatever the
+    population says of them; an arm that gives nothing is placebo all the same."""
 
     n: Annotated[int, Field(gt=0)]
-    dose: Mass | None = None
+    dose: Dose | None = None
     route: str | None = None
     every: Annotated[Time, AfterValidator(_positive)] | None = None
     duration: Annotated[Annotated[Time, AfterValidator(_positive)] | None, Field(alias="for")] = None
@@ -217,6 +286,7 @@ class Arm(Section):
     also: Annotated[list[Regimen], Field(exclude_if=_absent)] = []
     adherence: Annotated[AdherencePlan | None, Field(exclude_if=_absent)] = None
     rule: Annotated[RulePlan | None, Field(exclude_if=_absent)] = None
+    sets: Annotated[dict[str, Setting], Field(exclude_if=_absent)] = {}
 
     @model_validator(mode="after")
     def _whole_regimen(self) -> "Arm":
@@ -255,6 +325,20 @@ class Arm(Section):
     def treatment(self) -> dict[str, Any]:
         """What is done to the arm's patients, as plain values: arms that are equal in it are one."""
         return self.model_dump(mode="json", exclude={"n", "control"})
+
+
+def dose_unit(doses: Sequence[Quantity]) -> str | None:
+    """The unit in which all of these doses can be told: mg of masses, or the first one's; None where they do not
+    measure the same."""
+    if all(map(is_mass, doses)):
+        return "mg"
+    same = {units.unit(dose.unit).dimensionality for dose in doses}
+    return doses[0].unit if len(same) == 1 else None
+
+
+def set_by_all(arms: Mapping[str, Arm]) -> frozenset[str]:
+    """The covariates that every arm sets: nobody's own is ever read, so that people need not have them."""
+    return frozenset(set.intersection(*(set(arm.sets) for arm in arms.values()))) if arms else frozenset()
 
 
 class Strategy(Section):
@@ -569,6 +653,56 @@ class NumericsPlan(Section):
     atol: Annotated[float, Field(gt=0)] = 1e-8
 
 
+class VisitRange(Section):
+    """Visits `every` so often, the first at `from`, the last at `until`."""
+
+    first: Annotated[Time, Field(alias="from")]
+    until: Time
+    every: Annotated[Time, AfterValidator(_positive)]
+
+    @model_validator(mode="after")
+    def _whole(self) -> "VisitRange":
+        unit, step = self.every.unit, self.every.value
+        steps = (self.until.to(unit) - self.first.to(unit)) / step
+        if steps < 0:
+            raise ValueError(f"until '{self.until}' comes before from '{self.first}'; write a later one")
+        if steps >= MOST_VISITS:
+            raise ValueError(f"'{self.every}' makes {steps:.3g} visits; write at most {MOST_VISITS:,}")
+        if abs(steps - round(steps)) > 1e-6:
+            last = spelt(float(Decimal(repr(self.first.to(unit))) + math.floor(steps) * Decimal(repr(step))))
+            message = f"from '{self.first}' to '{self.until}' is no whole number of '{self.every}'"
+            raise ValueError(f"{message}; write until: {last} {unit}")
+        return self
+
+    @property
+    def visits(self) -> list[Quantity]:
+        """In the unit of `every`, counted in decimals: 0.3 d is no 0.30000000000000004 d."""
+        unit = self.every.unit
+        start, step = (Decimal(repr(time.to(unit))) for time in (self.first, self.every))
+        steps = round((self.until.to(unit) - self.first.to(unit)) / self.every.value)
+        return [Quantity(float(start + k * step), unit) for k in range(steps + 1)]
+
+
+def _visit(value: Any) -> "Quantity | VisitRange":
+    if not isinstance(value, dict):
+        return _not_negative(_quantity("time")(value))
+    keys = ["from", "until", "every"]
+    if unknown := [key for key in value if key not in keys]:
+        raise ValueError(f"unknown key {unknown[0]!r}; {near(str(unknown[0]), keys)}")
+    return VisitRange.model_validate(value, strict=True)
+
+
+def _visits(value: "list[Quantity | VisitRange]") -> list[Quantity]:
+    return [visit for one in value for visit in (one.visits if isinstance(one, VisitRange) else [one])]
+
+
+Visits = Annotated[
+    list[Annotated[Quantity, PlainValidator(_visit), text]],
+    AfterValidator(_visits),
+    Field(min_length=2),
+]
+
+
 class Study(Section):
     """What a protocol says. `cohort.read_study` makes it from a file."""
 
@@ -581,19 +715,30 @@ class Study(Section):
     population: Population
     conduct: Conduct
     arms: dict[Name, Arm]
-    visits: Annotated[list[Time], Field(min_length=2)]
+    visits: Visits
     endpoints: dict[Name, EndpointPlan]
     evidence: dict[Name, EvidenceUse] = {}
     calibration: Calibration | None = None
     analysis: Analysis
     comparison: ComparisonPlan | None = None
     credibility: Credibility | None = None
+    chapters: Annotated[dict[Name, dict[str, bool | int | float | str]], Field(exclude_if=lambda value: not value)] = {}
     numerics: Annotated[NumericsPlan, Field(exclude_if=lambda n: n == NumericsPlan())] = NumericsPlan()
     assumptions: list[str] = []
     seed: Annotated[int, Field(ge=0)]
     name: str = Field(exclude=True)
     path: Path = Field(exclude=True)
     root: Path = Field(exclude=True)
+
+    @property
+    def dose_unit(self) -> str | None:
+        """The unit in which every dose of every arm can be told; None where they do not measure the same."""
+        return dose_unit([regimen.dose for arm in self.arms.values() for regimen in arm.regimens])
+
+    @property
+    def assigned(self) -> frozenset[str]:
+        """The model's covariates that every arm sets and the population says nothing of: people lack them."""
+        return set_by_all(self.arms) - set(self.population.covariates)
 
     @property
     def results(self) -> Path:

@@ -78,12 +78,13 @@ def study_of(written: str, path: Path) -> Study:
 
 def fingerprint(study: Study) -> str:
     """SHA-256 of what predictions rest on in a study, whatever its layout, comments and place: not of `comparison`,
-    which says what is done with them, nor of `credibility`, which says how much rests on them.
+    which says what is done with them, of `credibility`, which says how much rests on them, nor of `chapters`, which
+    are other analyses.
 
     Registered predictions name it: a key that is added to the schema later gets `exclude_if` its default, so that
     studies that do not use it keep their fingerprint.
     """
-    return digest(study.model_dump(mode="json", by_alias=True, exclude={"comparison", "credibility"}))
+    return digest(study.model_dump(mode="json", by_alias=True, exclude={"comparison", "credibility", "chapters"}))
 
 
 def planned(study: Study) -> str | None:

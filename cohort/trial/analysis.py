@@ -82,11 +82,11 @@ def analysis_set(study: Study, model: Model, visits: pl.DataFrame, parameters: p
 
 
 def _measured(study: Study, model: Model, true: dict, values: dict, subjects: Sequence[str]) -> dict[str, np.ndarray]:
-    """The true course plus residual error; each subject has the same luck in whatever arm."""
+    """The true course with residual error; each subject has the same luck in whatever arm."""
     luck = streams(study.seed, f"measurement {values['draw']}", subjects)
     measured = {}
     for name, meta in model.outputs.fields().items():
         course = true[name]
-        sd = meta["error"].sd(course, lambda part: np.full(len(subjects), values[part]))
-        measured[name] = course + sd * luck.normal(name, course.shape[1])
+        z = luck.normal(name, course.shape[1])
+        measured[name] = meta["error"].measured(course, z, lambda part: np.full(len(subjects), values[part]))
     return measured

@@ -52,8 +52,8 @@ def course(
     effects = streams(study.seed, "effects", subjects)
     z = {name: effects.normal(name)[:, 0] for name in model.effects()}
     typical = {name: values[name].to_numpy().astype(float) for name in model.typical()}
-    p = individuals(model, typical, z, covariates_of(model, table), len(subjects))
     plan = study.arms[arm]
+    p = individuals(model, typical, z, covariates_of(model, table, plan.sets), len(subjects))
     ordered = events(plan, model, subjects, study.seed, study.visits[-1].to(model.time))
     rule = model.rules[plan.rule.name] if plan.rule else None
     noise = measured(study, model, subjects, ordered) if rule else None

@@ -54,6 +54,7 @@ def leaving(
     """
     n = len(at)
     plans = study.arms[arm].regimens
+    given = study.dose_unit or ""  # a study whose doses have none depends on no dose
     changes = _changes(plans, at.max()) if any(term.on == "dose" for term in plan.depends) else np.empty(0)
     cuts = np.concatenate([stop[:, None], np.tile(changes, (n, 1))], axis=1)
     cut = np.sort(np.clip(cuts[:, None, :], at[:, :-1, None], at[:, 1:, None]), axis=2)  # (n, visits - 1, cuts)
@@ -61,10 +62,10 @@ def leaving(
     edges = np.concatenate([edges, at[:, -1:]], axis=1)
     left, right = np.zeros((n, edges.shape[1] - 1)), np.zeros((n, edges.shape[1] - 1))
     for term in plan.depends:
-        unit = "mg" if term.on == "dose" else unit_of(model, term.on)
+        unit = given if term.on == "dose" else unit_of(model, term.on)
         slope = term.log_hazard / term.per.to(unit)
         if term.on == "dose":
-            start = finish = np.where(edges[:, :-1] < stop[:, None], _being_given(plans, edges[:, :-1]), 0.0)
+            start = finish = np.where(edges[:, :-1] < stop[:, None], _being_given(plans, edges[:, :-1], given), 0.0)
         elif term.value == "measured":
             seen = so_far(model, term.on, {k: last_seen(v, attended) for k, v in world.measured.items()})
             start = finish = np.repeat(seen[:, :-1], cut.shape[2] + 1, axis=1)
@@ -91,20 +92,21 @@ def leaving(
     return times, why
 
 
-def _spans(regimens: Sequence[Regimen]) -> list[tuple[float, float, float]]:
-    """Start and end in days, and the dose in mg, of each regimen."""
+def _spans(regimens: Sequence[Regimen]) -> list[tuple[float, float]]:
+    """Start and end in days of each regimen."""
     starts = [r.start.to("d") if r.start else 0.0 for r in regimens]
-    return [(a, a + r.duration.to("d"), r.dose.to("mg")) for a, r in zip(starts, regimens, strict=True)]
+    return [(a, a + r.duration.to("d")) for a, r in zip(starts, regimens, strict=True)]
 
 
 def _changes(regimens: Sequence[Regimen], end: float) -> np.ndarray:
     """When within the trial the dose that is being given changes, in days."""
-    return np.array(sorted({day for a, b, _ in _spans(regimens) for day in (a, b) if 0 < day < end}))
+    return np.array(sorted({day for span in _spans(regimens) for day in span if 0 < day < end}))
 
 
-def _being_given(regimens: Sequence[Regimen], at: np.ndarray) -> np.ndarray:
-    """The dose being given at each time, mg."""
-    return sum((np.where((a <= at) & (at < b), dose, 0.0) for a, b, dose in _spans(regimens)), np.zeros(at.shape))
+def _being_given(regimens: Sequence[Regimen], at: np.ndarray, unit: str) -> np.ndarray:
+    """The dose being given at each time, in this unit."""
+    given = zip(regimens, _spans(regimens), strict=True)
+    return sum((np.where((a <= at) & (at < b), r.dose.to(unit), 0.0) for r, (a, b) in given), np.zeros(at.shape))
 
 
 def rescued(

@@ -73,11 +73,10 @@ def windows(study: Study) -> np.ndarray:
 def measure(
     model: Model, true: Mapping[str, np.ndarray], noise: Mapping[str, np.ndarray], values: pl.DataFrame
 ) -> dict[str, np.ndarray]:
-    """The true course plus the model's residual error. values: (n,) of each parameter."""
+    """The true course with the model's residual error. values: (n,) of each parameter."""
     seen = {}
     for name, meta in model.outputs.fields().items():
-        sd = meta["error"].sd(true[name], lambda part: values[part].to_numpy())
-        seen[name] = true[name] + sd * noise[name]
+        seen[name] = meta["error"].measured(true[name], noise[name], lambda part: values[part].to_numpy())
     return seen
 
 

@@ -15,6 +15,7 @@ from cohort.calibration.response import (
 from cohort.dosing import events
 from cohort.engine import solve
 from cohort.model import Endpoint
+from cohort.units import Quantity
 
 SUBJECTS = 64
 NEAR_THE_POSTERIOR = {
@@ -53,6 +54,30 @@ def simulated(laplace, people, evolocumab):
         return np.array(rows)
 
     return run
+
+
+def test_an_arm_that_sets_covariates_has_the_course_of_people_who_have_them(laplace, people, evolocumab):
+    """Everyone in the one arm weighs 110 kg and takes a statin; in the others people are as they are."""
+    arm = next(name for name, plan in laplace.arms.items() if plan.active)
+    sets = {"weight": Quantity(110.0, "kg"), "statin": "yes"}
+    arms = laplace.arms | {arm: laplace.arms[arm].model_copy(update={"sets": sets})}
+    study, step = laplace.model_copy(update={"arms": arms}), laplace.calibration.step.to("d")
+    at = list(study.arms).index(arm)
+    values = evolocumab.typical() | NEAR_THE_POSTERIOR
+    made = np.asarray(response(study, people, evolocumab, SUBJECTS, step)(values))
+    plain = np.asarray(response(laplace, people, evolocumab, SUBJECTS, step)(values))
+    others = np.arange(len(arms)) != at
+    assert made[others] == pytest.approx(plain[others], rel=1e-9)
+
+    x, z = representative(evolocumab, people, SUBJECTS, laplace.seed)
+    x = x.replace(weight=np.full(SUBJECTS, 110.0), statin=np.full(SUBJECTS, 1))
+    times = np.array([visit.to("d") for visit in laplace.visits])
+    p = evolocumab.subject(values, z, x)
+    p = jax.tree.map(lambda a: np.broadcast_to(np.asarray(a, float), (SUBJECTS,)), p)
+    given = events(laplace.arms[arm], evolocumab, [str(i) for i in range(SUBJECTS)], 1, times[-1])
+    solved = evolocumab.endpoints["ldl_change"].reads(solve(evolocumab, p, given, times)[0])
+    assert made[at].mean() == pytest.approx(np.asarray(solved).mean(), abs=0.1)  # of the grid, as below
+    assert abs(made[at].mean() - plain[at].mean()) > 1  # percent points: it does matter
 
 
 @pytest.mark.parametrize(

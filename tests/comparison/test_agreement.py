@@ -6,7 +6,7 @@ import pytest
 import scipy
 
 from cohort.comparison import ArmPrediction, Predictions
-from cohort.comparison.agreement import arms_and_effects, coverage, not_compared, rows
+from cohort.comparison.agreement import arms_and_effects, by_use, coverage, not_compared, rows
 
 ARMS = ("placebo_q2w", "evolocumab_140_q2w", "placebo_q4w", "evolocumab_420_q4w")
 
@@ -143,3 +143,19 @@ def test_what_is_not_compared_is_said(study, predictions, outcomes):
 
 def test_without_arms_there_is_no_coverage():
     assert coverage([]) == []
+
+
+def test_an_arm_that_was_fitted_is_not_counted_as_predicted_beside_one_that_was():
+    uses = pl.DataFrame(
+        {"outcome": ["ldl"] * 3, "arms": [["placebo"], ["low"], ["high"]], "use": ["calibration"] * 2 + ["validation"]}
+    )
+    table = [{"endpoint": "ldl", "arm": arm, "kind": "mean"} for arm in ("placebo", "low", "high")]
+    predicted, fitted = by_use(table, uses)
+    assert [row["arm"] for row in predicted] == ["high"]
+    assert [row["arm"] for row in fitted] == ["placebo", "low"]
+
+
+def test_of_arms_of_one_use_all_are_the_comparison():
+    uses = pl.DataFrame({"outcome": ["ldl"], "arms": [["placebo"]], "use": ["calibration"]})
+    table = [{"endpoint": "ldl", "arm": "placebo", "kind": "mean"}]
+    assert by_use(table, uses) == (table, [])

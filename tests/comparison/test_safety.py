@@ -8,7 +8,7 @@ import pytest
 import scipy
 
 from cohort.comparison import Predictions
-from cohort.comparison.safety import _spread, events, shares
+from cohort.comparison.safety import _counted, _spread, events, shares
 
 ARMS = ("placebo_q2w", "evolocumab_140_q2w")
 EVENT, RARE = "treatment_related_ae", "treatment_related_serious_ae"
@@ -124,3 +124,17 @@ def test_a_share_moves_with_baseline_as_the_threshold_would(study, evolocumab):
     assert row["spread_low"] < row["at_mean"] < row["spread_high"]
     assert row["measured"] == 0.5
     assert (row["mean"], row["mcse"]) == (pytest.approx(0.2), pytest.approx(0.1 / math.sqrt(3)))
+
+
+def test_a_published_count_of_a_yes_or_no_endpoint_has_a_place_without_the_virtual_trials_own_sampling():
+    """Every draw with the same risk: the spread between trials is sampling alone, and the prediction binomial."""
+    rng = np.random.default_rng(5)
+    trials = rng.binomial(84, 0.7, 4000) / 84
+    outcomes = pl.DataFrame({"outcome": ["skin"], "arms": [["high"]], "n": [50], "events": [40], "use": ["validation"]})
+    found = _counted("skin", "high", trials, 84, outcomes)
+    low, high = scipy.stats.binom.ppf([0.025, 0.975], 50, 0.7)
+    assert abs(found["count_low"] - low) <= 1
+    assert abs(found["count_high"] - high) <= 1
+    middle = scipy.stats.binom.cdf(39, 50, 0.7) + scipy.stats.binom.pmf(40, 50, 0.7) / 2
+    assert found["place"] == pytest.approx(middle, abs=0.02)
+    assert _counted("skin", "low", trials, 84, outcomes) == {}

@@ -1,5 +1,7 @@
 """A regimen becomes the doses that a nurse would give."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,21 @@ def test_140_mg_of_141_8_kilodalton_are_987_nanomol(evolocumab):
 
 def test_without_a_molar_mass_a_dose_stays_in_mg(linear):
     assert amount(_arm(dose="0.14 g").regimens[0], linear) == pytest.approx(140)
+
+
+def test_a_dose_may_have_the_unit_of_the_state_it_enters(linear, evolocumab):
+    volts = linear.state.fields() | {"depot": linear.state.fields()["depot"] | {"unit": "mV"}}
+    record = type("Charged", (), {"fields": staticmethod(lambda: volts)})
+    charged = SimpleNamespace(routes=linear.routes, state=record)
+    assert amount(_arm(dose="0.04 V").regimens[0], charged) == pytest.approx(40)  # type: ignore[arg-type]
+    assert amount(_arm(dose="0.5 umol").regimens[0], evolocumab) == pytest.approx(500), "moles need no molar mass"
+
+
+def test_decisions_are_at_the_rules_own_times(evolocumab):
+    arm = Arm.model_validate({"n": 10, "rule": {"name": "any", "at": ["0 h", "36 h", "5 d"]}}, strict=True)
+    assert events(arm, evolocumab, SUBJECTS, 1, 84.0).rows["time"].to_list() == [0, 1.5, 5]
+    assert events(arm, evolocumab, SUBJECTS, 1, 5.0).rows["time"].to_list() == [0, 1.5, 5]
+    assert events(arm, evolocumab, SUBJECTS, 1, 4.9).rows["time"].to_list() == [0, 1.5]
 
 
 def test_placebo_is_no_dose(evolocumab):

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cohort.cli import app
+from cohort.display.style import arm_label
+from cohort.display.table import number
 from cohort.dossier import assessment, assumptions, dossier, failures, pdf, read_tests, trail, verify
 from cohort.record import Audit
-from cohort.report.figures.style import arm_label
-from cohort.report.table import number
 from cohort.report.tables import made
 from cohort.results import Results, open_results
 from cohort.study.protocol import FACTORS

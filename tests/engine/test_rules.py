@@ -19,7 +19,9 @@ from cohort.model import (
     Rule,
     Scalar,
     additive,
+    beta_error,
     fixed,
+    lognormal_error,
     of_baseline,
     proportional,
     quantity,
@@ -213,6 +215,23 @@ def test_a_rule_sees_what_is_measured(kind: str, backend: Any):
             want.append(c)
             c += c + sd(c, 50.0) * z
         assert got[i] == pytest.approx([*want, c / 2], rel=1e-8)
+
+
+@pytest.mark.parametrize("backend", ["native", "xla"])
+def test_a_lognormal_error_multiplies_what_a_rule_sees(backend: Any):
+    rule = Rule(Dose, lambda t, seen, m: Decision(m, doses={"iv": seen.c}), "what is measured")
+    rows = [dict(action="decide", time=24.0), dict(action="dose", into="iv", amount=1.0, time=24.0)]
+    numerics = Numerics(solver="explicit", backend=backend, rtol=1e-9, atol=1e-9)
+    noise = np.array([[[1.5]]])
+    got = seen(measured(lognormal_error(0.18)), rule, [rows], [0.0, 24.0, 48.0], numerics, noise=noise)[0, 0]
+    assert got == pytest.approx([50.0, 25.0, (25 + 25 * np.exp(0.18 * 1.5)) / 2], rel=1e-8)
+
+
+def test_a_rule_cannot_be_shown_a_beta_error():
+    rule = Rule(Dose, lambda t, seen, m: Decision(m, doses={"iv": seen.c}), "what is measured")
+    rows = [dict(action="decide", time=24.0), dict(action="dose", into="iv", amount=1.0, time=24.0)]
+    with pytest.raises(ValueError, match="c has a beta_error, which a rule cannot be shown"):
+        seen(measured(beta_error(50.0, 100.0)), rule, [rows], [48.0], Numerics(solver="explicit"))
 
 
 def test_without_noise_a_rule_sees_the_truth():

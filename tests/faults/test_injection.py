@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cohort.display.style import grid, svg
+from cohort.display.table import FORMULA, Column, Table
 from cohort.population.resample import PeopleError, read_people
 from cohort.population.sources import source
 from cohort.report.chain import print_chain
-from cohort.report.figures.style import grid, svg
-from cohort.report.table import FORMULA, Column, Table
 
 pytestmark = pytest.mark.faults
 

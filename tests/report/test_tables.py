@@ -15,8 +15,8 @@ from hand_made import arm, comparison
 from cohort.agreement.equivalence import equivalence
 from cohort.comparison import ArmPrediction, Predictions
 from cohort.comparison.agreement import rows as against
+from cohort.display.table import Absent, Column, Table, number, percent, probability, significant
 from cohort.engine import CODES
-from cohort.report.table import Absent, Column, Table, number, percent, probability, significant
 from cohort.report.tables import evidence_notes, failures, verdicts, words_of, write
 from cohort.report.tables.characteristics import assurance, calibrated, operating
 from cohort.report.tables.diagnostics import diagnostics, fits

@@ -126,6 +126,14 @@ def test_adherence_is_what_patients_make_of_their_doses(edited):
     assert said(edited(arm(f"adherence: {ADHERENCE}")))["adherence"] == whole
 
 
+def test_a_rule_may_decide_at_times_of_its_own(edited, mine: Edit):
+    path = edited(mine, arm("rule: {name: treat_to_target, at: [0 d, 3 d, 4 d, 6 d, 10 d]}"))
+    rule = read_study(path).arms[NAME].rule
+    assert rule is not None
+    assert rule.model_dump(mode="json") == {"name": "treat_to_target", "at": ["0 d", "3 d", "4 d", "6 d", "10 d"]}
+    assert rule.times("h", 8 * 24.0).tolist() == [0, 72, 96, 144], "nothing is decided after the last visit"
+
+
 def test_what_adherence_does_not_say_is_perfect(edited):
     nothing = {"missed": 0.0, "spread": 0.0, "runs": 0.0, "doubled": 0.0, "late": "0 h"}
     nothing |= {"half_stop_within": None, "routes": None, "source": "assumption"}
@@ -163,6 +171,21 @@ def test_an_arm_is_frozen_with_all_that_it_holds(edited):
 # is named, and what is said of it.
 WRONG: dict[str, tuple[str | Edit, str, str]] = {
     "unknown key": ("adherance: {missed: 0.1, source: x}", "adherance", "unknown key; did you mean 'adherence'?"),
+    "dose of a charge": (
+        (ARM, ARM.replace("70 mg", "70 mV")),
+        "dose",
+        "'70 mV' is not a mass; write a number and one of ug, mg, g, kg",
+    ),
+    "dose in a unit that reads as another": (
+        (ARM, ARM.replace("70 mg", "70 Mg")),
+        "dose",
+        "'70 Mg' is not a mass; write a number and one of ug, mg, g, kg, or the unit of the state",
+    ),
+    "dose of the wrong thing beside": (
+        f"also: [{ALSO.replace('420 mg', '420 mL')}]",
+        "also.0.dose",
+        "'420 mL' is not a mass; write a number and one of ug",
+    ),
     "start as a mass": ("start: 2 mg", "start", "'2 mg' is not a time; write a number and one of h, d, wk, y"),
     "start without a unit": ("start: 2", "start", "2 is not a time; write a number and one of h, d, wk, y"),
     "start before the first visit": ("start: -1 d", "start", "'-1 d' must not be negative"),
@@ -299,7 +322,37 @@ WRONG: dict[str, tuple[str | Edit, str, str]] = {
         "'treat_to_taget' is no rule of the model; did you mean 'treat_to_target'?",
     ),
     "rule by its name alone": ("rule: treat_to_target", "rule", "found 'treat_to_target'; write keys and values below"),
-    "rule that never decides": ("rule: {name: treat_to_target}", "rule.every", "missing; add it"),
+    "rule that never decides": (
+        "rule: {name: treat_to_target}",
+        "rule",
+        "it decides `every` so often or `at` times of its own; write one of the two",
+    ),
+    "rule that decides in two ways": (
+        "rule: {name: treat_to_target, every: 1 wk, at: [0 d]}",
+        "rule",
+        "it decides `every` so often or `at` times of its own; write one of the two",
+    ),
+    "rule at times, and from a start": (
+        "rule: {name: treat_to_target, at: [0 d], start: 1 d}",
+        "rule",
+        "start belongs to every; leave it out, for `at` says each time",
+    ),
+    "rule at times out of order": (
+        "rule: {name: treat_to_target, at: [0 d, 3 d, 3 d]}",
+        "rule",
+        "at: '3 d' does not come after '3 d'; order the times, each once",
+    ),
+    "rule at no time": ("rule: {name: treat_to_target, at: []}", "rule.at", "found []; write at least 1 items"),
+    "rule at what is no time": (
+        "rule: {name: treat_to_target, at: [2 mg]}",
+        "rule.at.0",
+        "'2 mg' is not a time; write a number and one of h, d, wk, y",
+    ),
+    "rule after the trial": (
+        "rule: {name: treat_to_target, at: [0 d, 1 y]}",
+        "rule.at.1",
+        "'1 y' is after the last visit; leave it out, or add a visit",
+    ),
     "rule that decides all the time": (
         "rule: {name: treat_to_target, every: 0 d}",
         "rule.every",
@@ -440,11 +493,11 @@ def seen() -> dict[str, Any]:
 
 def test_a_rule_is_in_the_fingerprint_with_its_times(edited, mine: Edit):
     rules = ["{name: treat_to_target, every: 2 wk}", "{name: treat_to_target, every: 4 wk}"]
-    rules += ["{name: treat_to_target, every: 2 wk, start: 4 wk}"]
+    rules += ["{name: treat_to_target, every: 2 wk, start: 4 wk}", "{name: treat_to_target, at: [2 wk]}"]
     path = edited(mine)
     prints = [fingerprint(read_study(path))]
     plain = path.read_text()
     for rule in rules:
         path.write_text(plain.replace(*arm(f"rule: {rule}")))
         prints.append(fingerprint(read_study(path)))
-    assert len(set(prints)) == 4
+    assert len(set(prints)) == 5

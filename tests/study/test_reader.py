@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 from cohort.library import path_of
-from cohort.study import StudyError, fingerprint, read_study
+from cohort.study import Study, StudyError, fingerprint, read_study
 
 type Edit = tuple[str, str]
 
@@ -427,6 +427,36 @@ WRONG = {
         "visits",
         "found '12 wk'; write a list such as [a, b]",
     ),
+    "range of visits backwards": (
+        ("visits: [0 wk, 1 wk", "visits: [0 wk, {from: 1 wk, until: 0 wk, every: 1 d}"),
+        "visits.1",
+        "until '0 wk' comes before from '1 wk'; write a later one",
+    ),
+    "range of visits off its steps": (
+        ("visits: [0 wk, 1 wk", "visits: [0 wk, {from: 1 d, until: 6 d, every: 2 d}, 1 wk"),
+        "visits.1",
+        "from '1 d' to '6 d' is no whole number of '2 d'; write until: 5 d",
+    ),
+    "range of visits without an end": (
+        ("visits: [0 wk, 1 wk", "visits: [0 wk, {from: 1 wk, every: 1 d}"),
+        "visits.1.until",
+        "missing; add it",
+    ),
+    "range of visits misspelt": (
+        ("visits: [0 wk, 1 wk", "visits: [0 wk, {from: 1 wk, until: 2 wk, evry: 1 d}"),
+        "visits.1",
+        "unknown key 'evry'; did you mean 'every'?",
+    ),
+    "range of visits in no steps": (
+        ("visits: [0 wk, 1 wk", "visits: [0 wk, {from: 1 wk, until: 2 wk, every: 0 d}"),
+        "visits.1.every",
+        "'0 d' must be more than 0",
+    ),
+    "range of very many visits": (
+        ("visits: [0 wk, 1 wk", "visits: [0 wk, {from: 1 wk, until: 2 wk, every: 1 ms}"),
+        "visits.1",
+        "'1 ms' makes 6.05e+08 visits; write at most 100,000",
+    ),
     "one visit": (("visits: [0 wk, ", "visits: [0 wk] # "), "visits", "write at least 2 items"),
     "python in a tag": (
         ("seed: 20121106", "seed: !!python/object/apply:os.system ['touch /tmp/cohort-was-here']"),
@@ -532,6 +562,21 @@ def test_parameters_from_a_study_that_is_not_there_are_refused(problems):
     assert told == [("parameters_from", "there is no study 'laplase' beside this one; did you mean 'laplace'?")]
 
 
+def test_visits_may_be_ranges_counted_in_decimals(edited):
+    visits = "visits: [0 wk, {from: 0.1 d, until: 0.4 d, every: 0.1 d}, {from: 1 d, until: 1.5 d, every: 6 h}, 2 wk, "
+    read = read_study(edited(("visits: [0 wk, 1 wk, 2 wk, ", visits)))
+    told = [str(visit) for visit in read.visits]
+    assert told[:9] == ["0 wk", "0.1 d", "0.2 d", "0.3 d", "0.4 d", "24 h", "30 h", "36 h", "2 wk"]
+
+
+def test_a_range_is_the_visits_that_it_stands_for(edited, laplace: Study):
+    weeks = re.search(r"visits: .*", edited().read_text())
+    assert weeks is not None
+    whole = read_study(edited((weeks[0], "visits: [{from: 0 wk, until: 12 wk, every: 1 wk}]")))
+    assert whole.visits == laplace.visits
+    assert fingerprint(whole) == fingerprint(laplace)
+
+
 @pytest.mark.parametrize(
     ("origin", "message"),
     [
@@ -539,7 +584,10 @@ def test_parameters_from_a_study_that_is_not_there_are_refused(problems):
         ("yukawa", "the study 'yukawa' has no calibration section; write one of laplace"),
     ],
 )
-def test_parameters_come_from_a_study_that_calibrates(problems, origin: str, message: str):
+def test_parameters_come_from_a_study_that_calibrates(problems, folder: Path, origin: str, message: str):
+    for other in folder.glob("config/studies/*.yaml"):
+        if other.stem not in ("laplace", "mendel", "yukawa"):
+            other.unlink()
     edit = ("parameters_from: laplace", f"parameters_from: {origin}")
     found = problems(edit, file="config/studies/mendel.yaml", study="mendel")
     assert [(p.key, p.message) for p in found if not p.key.startswith("comparison")] == [("parameters_from", message)]

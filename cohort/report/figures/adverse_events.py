@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cohort.report.figures.style import OBSERVED, PREDICTED, grid, svg
+from cohort.display.style import OBSERVED, PREDICTED, grid, svg
 
 
 def adverse_events(rows: list[dict[str, Any]]) -> str:

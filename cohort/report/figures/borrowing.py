@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cohort.report.figures.style import DESIGNS, PREDICTED, grid, svg
+from cohort.display.style import DESIGNS, PREDICTED, grid, svg
 
 MARKERS = {"no borrowing": "D", "full borrowing": "s"}
 

@@ -1,7 +1,7 @@
 """The causal graph of a person: which columns are made from which, in order from left to right."""
 
+from cohort.display.style import PREDICTED, QUIET, grid, svg
 from cohort.population.causal import Chain, Step
-from cohort.report.figures.style import PREDICTED, QUIET, grid, svg
 
 MANY = 3  # columns of one box that are named one by one
 HALF = 0.33  # of a box's width, in layers

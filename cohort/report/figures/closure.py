@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from cohort.report.figures.style import grid, svg
+from cohort.display.style import grid, svg
 
 COLOURS = ("#1f5fa8", "#d95f02", "#3f8f5f", "#8a6bb0", "#c49a1a", "#7a8794", "#a34e63", "#5aa0c8")
 LABELLED = 0.045  # share from which a part is named inside its bar

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cohort.report.figures.style import DASHES, OBSERVED, PREDICTED, QUIET, grid, svg
+from cohort.display.style import DASHES, OBSERVED, PREDICTED, QUIET, grid, svg
 
 
 def conflict(comparison: dict[str, Any]) -> str:

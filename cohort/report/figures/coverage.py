@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cohort.report.figures.style import OBSERVED, QUIET, grid, svg
+from cohort.display.style import OBSERVED, QUIET, grid, svg
 
 
 def coverage(rows: Sequence[dict[str, Any]]) -> str:

@@ -2,22 +2,24 @@
 
 from typing import Any
 
-from cohort.report.figures.style import OBSERVED, PREDICTED, grid, svg
-from cohort.study import Study
+from cohort.display.style import OBSERVED, PREDICTED, grid, svg
+from cohort.study import Study, dose_unit, is_mass
 
 
 def dose_response(study: Study, rows: list[dict[str, Any]], unit: str) -> str:
-    """rows: means of one endpoint, as the comparison lists them. A panel per dosing interval."""
-    intervals: dict[str, list[str]] = {}
+    """rows: means of one endpoint, as the comparison lists them. A panel per dosing interval and kind of dose."""
+    intervals: dict[tuple[str, str], list[str]] = {}
     for name, arm in study.arms.items():
         if arm.dose is not None:
-            intervals.setdefault(f"every {arm.every}", []).append(name)
+            told = "mg" if is_mass(arm.dose) else arm.dose.unit
+            intervals.setdefault((f"every {arm.every}", told), []).append(name)
     by_arm = {row["arm"]: row for row in rows if row["kind"] == "mean"}
     figure, axes = grid(len(intervals), len(intervals), 3.2, sharey=True)
-    for axis, (label, arms) in zip(axes, intervals.items(), strict=True):
+    for axis, ((label, told), arms) in zip(axes, intervals.items(), strict=True):
         controls = sorted({c for a in arms if (c := study.arms[a].control)})
+        controls = [a for a in controls if dose_unit([d for d in (study.arms[a].dose, study.arms[arms[0]].dose) if d])]
         shown = [a for a in [*controls, *arms] if a in by_arm]
-        doses = [study.arms[a].dose.to("mg") if study.arms[a].dose else 0.0 for a in shown]  # type: ignore[union-attr]
+        doses = [dose.to(told) if (dose := study.arms[a].dose) else 0.0 for a in shown]
         step = max([*doses, 1.0]) * 0.022
         for x, name in zip(doses, shown, strict=True):
             row = by_arm[name]
@@ -29,7 +31,7 @@ def dose_response(study: Study, rows: list[dict[str, Any]], unit: str) -> str:
             axis.errorbar(x + step, row["observed"], 1.96 * row["se"], fmt="D", color=OBSERVED, ms=4.5, lw=1.5)
         axis.axhline(0, color="#bbb", lw=0.8, zorder=0)
         axis.set_title(label)
-        axis.set_xlabel("dose (mg)")
+        axis.set_xlabel(f"dose ({told})")
         axis.set_xticks(sorted(set(doses)), [f"{d:g}" if d else "placebo" for d in sorted(set(doses))])
     axes[0].set_ylabel(f"mean change at the last visit ({unit})")
     axes[-1].plot([], [], "o", color=PREDICTED, label="predicted")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cohort.report.figures.style import OBSERVED, PREDICTED, QUIET, grid, svg
+from cohort.display.style import OBSERVED, PREDICTED, QUIET, grid, svg
 
 
 def examples(rows: list[dict[str, Any]], centre: float, unit: str) -> str:

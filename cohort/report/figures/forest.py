@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cohort.report.figures.style import OBSERVED, PREDICTED, arm_label, grid, svg
+from cohort.display.style import OBSERVED, PREDICTED, arm_label, grid, svg
 
 BELIEVED = "#3d3d3d"
 

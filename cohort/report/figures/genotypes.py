@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from cohort.display.style import grid, svg
 from cohort.population.causal import Column
-from cohort.report.figures.style import grid, svg
 
 SHADES = ("#d95f02", "#e9a66b", "#b9c4d0", "#6d9bd1", "#1f5fa8")  # least active first
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
+from cohort.display.style import OBSERVED, PREDICTED, PRIOR, arm_label, grid, svg
 from cohort.inference.diagnosis import flat
-from cohort.report.figures.style import OBSERVED, PREDICTED, PRIOR, arm_label, grid, svg
 from cohort.study import Prior
 from cohort.study.grammar import prior as read_prior
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cohort.report.figures.style import OBSERVED, PREDICTED, QUIET, grid, svg
+from cohort.display.style import OBSERVED, PREDICTED, QUIET, grid, svg
 
 SMALL = 0.1  # a standardised difference commonly taken as balanced
 

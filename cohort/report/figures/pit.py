@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cohort.agreement.predictive import Check, uniform
-from cohort.report.figures.style import OBSERVED, PREDICTED, QUIET, grid, svg
+from cohort.display.style import OBSERVED, PREDICTED, QUIET, grid, svg
 
 
 def pit(checks: Sequence[Check]) -> str:

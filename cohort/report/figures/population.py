@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from cohort.report.figures.style import OBSERVED, PREDICTED, grid, svg
+from cohort.display.style import OBSERVED, PREDICTED, grid, svg
 from cohort.study import Study
 
 

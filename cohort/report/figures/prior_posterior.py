@@ -3,8 +3,8 @@
 import numpy as np
 import scipy
 
+from cohort.display.style import OBSERVED, PREDICTED, PRIOR, QUIET, grid, svg
 from cohort.mixture import NormalMixture
-from cohort.report.figures.style import OBSERVED, PREDICTED, PRIOR, QUIET, grid, svg
 
 
 def prior_posterior(prior: NormalMixture, y: float, se: float, unit: str) -> str:

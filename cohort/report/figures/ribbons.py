@@ -6,7 +6,7 @@ from importlib import resources
 import numpy as np
 import polars as pl
 
-from cohort.report.figures.style import OBSERVED, PREDICTED, grid, svg
+from cohort.display.style import OBSERVED, PREDICTED, grid, svg
 
 SHOWN = {
     "height": "height (cm)",

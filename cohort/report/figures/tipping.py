@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cohort.report.figures.style import DESIGNS, OBSERVED, QUIET, grid, svg
+from cohort.display.style import DESIGNS, OBSERVED, QUIET, grid, svg
 
 
 def tipping(found: dict[str, Any], unit: str) -> str:

@@ -8,9 +8,9 @@ import polars as pl
 
 from cohort.comparison import predict
 from cohort.comparison.agreement import unit_of
+from cohort.display.table import FILTERS, Absent, Table, number, percent, short, significant
 from cohort.engine import CODES
 from cohort.library import load
-from cohort.report.table import FILTERS, Absent, Table, number, percent, short, significant
 from cohort.report.tables import characteristics, primary, safety, sensitivity, validation
 from cohort.report.tables.baseline import attrition, baseline, matched, people
 from cohort.report.tables.diagnostics import diagnostics, fits
@@ -80,6 +80,7 @@ def made(results: Results) -> Made:
         matched(results.matching),
         validation.validation(agreed, "mean", validated=validated, unit=unit),
         validation.validation(agreed, "effect", validated=validated, unit=unit),
+        *validation.fitted_beside(summary, unit),
         validation.coverage(validation.checks(summary, study.analysis.draws), validated=validated),
         primary.primary(comparison),
         primary.borrowed_control(comparison),

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from cohort.report.table import Absent, Column, Table, digits, percent, significant
+from cohort.display.table import Absent, Column, Table, digits, percent, significant
 from cohort.study import Study
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cohort.report.table import Absent, Column, Table, digits, number, probability
+from cohort.display.table import Absent, Column, Table, digits, number, probability
 from cohort.report.tables.primary import NOT_PLANNED
 
 MEASURES = ("rate", "bias", "mse", "coverage", "width", "ess_borrowed", "n_expected")

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from cohort.display.table import Absent, Column, Table, digits, number, yes
 from cohort.inference.diagnosis import MAX_RHAT, MIN_BFMI, MIN_ESS, reasons_to_refuse
 from cohort.inference.sensitivity import khat_limit
-from cohort.report.table import Absent, Column, Table, digits, number, yes
 
 
 def fits(calibration: dict[str, Any] | None, owner: str, diagnostics: dict[str, Any] | None) -> list[dict[str, Any]]:

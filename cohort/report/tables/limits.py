@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from cohort.report.figures.style import arm_label
-from cohort.report.table import Column, Table, number, probability
+from cohort.display.style import arm_label
+from cohort.display.table import Column, Table, number, probability
 from cohort.report.tables.characteristics import worst
 from cohort.study import Study
 from cohort.trial import MEAN

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from cohort.report.figures.style import arm_label
-from cohort.report.table import Absent, Column, Table, digits, number, probability, yes
+from cohort.display.style import arm_label
+from cohort.display.table import Absent, Column, Table, digits, number, probability, yes
 
 NOT_PLANNED = "the study plans no comparison"
 TWICE = "the trial's data set the weight and are used again: no Bayesian posterior, to be calibrated by simulation"

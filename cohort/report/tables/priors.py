@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from cohort.display.table import Absent, Column, Table, digits, number, significant, yes
 from cohort.model import Model
-from cohort.report.table import Absent, Column, Table, digits, number, significant, yes
 from cohort.study import Study
 
 

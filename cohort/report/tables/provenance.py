@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from cohort.display.table import Column, Table
 from cohort.engine import described
 from cohort.library import load
 from cohort.record import code, digest
-from cohort.report.table import Column, Table
 from cohort.results import Results
 from cohort.simulation import numerics
 from cohort.study import Study, fingerprint

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cohort.report.table import Column, Table
+from cohort.display.table import Column, Table
 from cohort.study import Study
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import scipy
 
 from cohort.comparison import Predictions
+from cohort.display.table import Absent, Column, Table, digits, percent, probability
 from cohort.mixture import BetaMixture
 from cohort.mixture import difference as between
-from cohort.report.table import Absent, Column, Table, digits, percent, probability
 from cohort.report.tables.primary import NOT_PLANNED, decision_word
 from cohort.study import Study
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from cohort.report.figures.style import arm_label
-from cohort.report.table import Absent, Column, Table, digits, number, yes
+from cohort.display.style import arm_label
+from cohort.display.table import Absent, Column, Table, digits, number, yes
 from cohort.report.tables.primary import (
     NOT_PLANNED,
     criteria_columns,

@@ -1,6 +1,6 @@
 """T9: subgroups and multiplicity."""
 
-from cohort.report.table import Absent
+from cohort.display.table import Absent
 from cohort.study import Study
 
 

@@ -1,5 +1,6 @@
 """T5: whether virtual and real arms agree, arm by arm and effect by effect, within a margin stated beforehand."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,9 @@ import numpy as np
 from cohort.agreement.equivalence import ENOUGH
 from cohort.agreement.predictive import LEVELS, Check
 from cohort.agreement.predictive import coverage as covered
-from cohort.report.figures.style import arm_label
-from cohort.report.table import Absent, Column, Table, number, percent, probability
+from cohort.comparison.agreement import unit_of
+from cohort.display.style import arm_label
+from cohort.display.table import Absent, Column, Table, number, percent, probability
 from cohort.study import Study
 
 NO_MARGIN = "no margin stated"
@@ -26,6 +28,8 @@ def verdicts(study: Study, summary: dict[str, Any]) -> list[dict[str, Any]]:
                 "hit": [r for r in means if r["inside_0.95"]],
                 "missed": [r for r in means if not r["inside_0.95"]],
                 "of": len(means),
+                "unit": (unit := unit_of(study, endpoint)),
+                "points": "points" if unit == "percent" else unit,
                 "margin": study.endpoints[endpoint].margin,
                 "mean_difference": sum(r["difference"] for r in means) / len(means),
             }
@@ -38,6 +42,17 @@ def agreed(summary: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {**row, "says": row.get("says", NO_MARGIN), "missed": row.get("says") == "different"}
         for row in summary.get("arms", [])
+    ]
+
+
+def fitted_beside(summary: dict[str, Any], unit: str) -> list[Table]:
+    """Of a study that fits some arms of a trial and predicts others: how the fitted ones come out."""
+    rows = agreed({"arms": summary.get("fitted", [])})
+    found = [validation(rows, kind, validated=False, unit=unit) for kind in KINDS]
+    return [
+        replace(table, name=f"fitted{table.name.removeprefix('validation')}")
+        for table in found
+        if isinstance(table, Table)
     ]
 
 

@@ -1,0 +1,1 @@
+"""How results are shown wherever they are: tables, and the style of figures."""
