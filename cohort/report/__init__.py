@@ -16,7 +16,7 @@ from cohort.report.figures.causal import causal
 from cohort.report.figures.closure import closure
 from cohort.report.figures.conflict import conflict
 from cohort.report.figures.coverage import coverage
-from cohort.report.figures.dose_response import dose_response
+from cohort.report.figures.dose_response import dose_response, doses_differ
 from cohort.report.figures.drift import drift
 from cohort.report.figures.examples import examples
 from cohort.report.figures.forest import forest
@@ -59,8 +59,9 @@ def figures(results: Results, found: Made | None = None) -> dict[str, str]:
         rows = [row for row in summary.get("arms", []) if row["endpoint"] == endpoint]
         unit = model.endpoints[endpoint].unit
         means = [row for row in rows if row["kind"] == "mean"]
+        if means and doses_differ(study, [row["arm"] for row in means]):
+            drawn["dose_response"] = dose_response(study, rows, endpoint, unit)
         if means:
-            drawn["dose_response"] = dose_response(study, rows, unit)
             fitted = summary.get("discrepancies") or [summary[k] for k in ("discrepancy",) if k in summary]
             own = next((one for one in fitted if one["endpoint"] == endpoint), None)
             drawn["forest"] = forest(means, own, unit)

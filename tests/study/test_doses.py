@@ -122,6 +122,6 @@ def test_a_hazard_may_depend_on_the_stimulus_in_its_unit(write: Write):
 def test_the_figure_of_dose_and_response_says_the_unit(write: Write):
     study, about = write(more=", dose: 5 g, route: iv, every: 10 ms, for: 20 ms"), {"kind": "mean", "se": 1.0}
     about |= {"low_0.95": 0.0, "high_0.95": 2.0, "predicted": 1.0, "predicted_sd": 0.5, "observed": 1.0}
-    drawn = dose_response(study, [about | {"arm": arm} for arm in study.arms], "mV")
+    drawn = dose_response(study, [about | {"arm": arm} for arm in study.arms], "v", "mV")
     assert "dose (mV)" in drawn
     assert "dose (mg)" in drawn

@@ -6,8 +6,16 @@ from cohort.display.style import OBSERVED, PREDICTED, grid, svg
 from cohort.study import Study, dose_unit, is_mass
 
 
-def dose_response(study: Study, rows: list[dict[str, Any]], unit: str) -> str:
-    """rows: means of one endpoint, as the comparison lists them. A panel per dosing interval and kind of dose."""
+def doses_differ(study: Study, arms: list[str]) -> bool:
+    """Whether there is something to draw: two doses or more of one thing, or one and none; given as planned, by one
+    route. What a rule sets, or further regimens add, is no dose of the arm's."""
+    own = [study.arms[name] for name in arms]
+    routes = {arm.route for arm in own if arm.dose is not None}
+    return len(routes) == 1 and len({str(arm.dose) for arm in own}) > 1 and not any(arm.rule or arm.also for arm in own)
+
+
+def dose_response(study: Study, rows: list[dict[str, Any]], endpoint: str, unit: str) -> str:
+    """rows: means of the endpoint, as the comparison lists them. A panel per dosing interval and kind of dose."""
     intervals: dict[tuple[str, str], list[str]] = {}
     for name, arm in study.arms.items():
         if arm.dose is not None:
@@ -33,7 +41,7 @@ def dose_response(study: Study, rows: list[dict[str, Any]], unit: str) -> str:
         axis.set_title(label)
         axis.set_xlabel(f"dose ({told})")
         axis.set_xticks(sorted(set(doses)), [f"{d:g}" if d else "placebo" for d in sorted(set(doses))])
-    axes[0].set_ylabel(f"mean change at the last visit ({unit})")
+    axes[0].set_ylabel(f"mean of {endpoint.replace('_', ' ')} ({unit})")
     axes[-1].plot([], [], "o", color=PREDICTED, label="predicted")
     axes[-1].errorbar([], [], [], fmt="D", color=OBSERVED, label="observed, 95 % CI")
     axes[-1].legend(loc="upper right")
