@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Self, dataclass_transform
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import expit, log_ndtr, logit
+from jax.scipy.special import expit, logit
 from scipy import special
 
 jax.config.update("jax_enable_x64", True)
@@ -257,6 +257,22 @@ def lowest(series: Any) -> Any:
     return jnp.nanmin(jnp.asarray(series), axis=-1)
 
 
+def _log_above(z: Any) -> Any:
+    """log P(Z > z) of a standard normal Z, in operations that the engine has; relative error of the probability below
+    1.2e-7 [Press et al. 1992, Numerical Recipes, 2nd ed., section 6.2: Chebyshev fit of erfc]."""
+    x = jnp.abs(z) / math.sqrt(2)
+    t = 1 / (1 + x / 2)
+    terms = (
+        *(-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806),
+        *(0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277),
+    )
+    series = 0.0
+    for term in reversed(terms):
+        series = series * t + term
+    log_erfc = jnp.log(t) - x * x + series
+    return jnp.where(jnp.asarray(z) >= 0, log_erfc, jnp.log(2 - jnp.exp(log_erfc))) - math.log(2)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model[P: Record, X: Record, Y: Record, O: Record]:
     """A pharmacological model of one subject, in its own unit of time; `jax.vmap` makes it a cohort."""
@@ -404,8 +420,8 @@ class Model[P: Record, X: Record, Y: Record, O: Record]:
             typical = values[name]
             eta = values[f"{name}.spread"] * z[name] if meta["kind"] != "fixed" else 0.0
             match meta["kind"]:
-                case "exponential":  # P(Z > z), whose logarithm is exact in both tails
-                    varied[name] = typical * values[f"{name}.spread"] * -log_ndtr(-jnp.asarray(z[name], float))
+                case "exponential":
+                    varied[name] = typical * values[f"{name}.spread"] * -_log_above(z[name])
                 case "lognormal":
                     varied[name] = typical * jnp.exp(eta)
                 case "logitnormal":
