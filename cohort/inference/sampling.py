@@ -1,6 +1,7 @@
 """NUTS in NumPyro or in PyMC, to one form: an ArviZ DataTree with log-likelihood and log-prior, diagnosed."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Engine = Literal["numpyro", "pymc"]
+# NumPyro's effect handlers are one stack of the process: two threads that trace models at once mix their sites. What
+# is traced then compiles and runs beside others.
+_TRACING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,12 @@ def numpyro_nuts(
         return mcmc.get_samples(), mcmc.get_extra_fields()
 
     # One program for all chains, which run one after the other: left to itself, NumPyro compiles one for each.
-    observed = _observed(model, args, kwargs)
+    with _TRACING:
+        observed = _observed(model, args, kwargs)
     keys = jax.random.split(jax.random.key(_own_seed(seed, _name(model), observed)), sampling.chains)
-    drawn, extra = jax.jit(lambda keys: jax.lax.map(chain, keys))(keys)
+    drawn, extra = _run(lambda keys: jax.lax.map(chain, keys), keys)
     flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in drawn.items()}
-    likely = jax.jit(lambda draws: log_likelihood(model, draws, *args, **kwargs))(flat)
+    likely = _run(lambda draws: log_likelihood(model, draws, *args, **kwargs), flat)
     shape = (sampling.chains, sampling.draws)
     groups = {
         "posterior": drawn,
@@ -101,6 +106,15 @@ def numpyro_nuts(
         own = from_dict({name: arrays}, coords={k: list(v) for k, v in (coords or {}).items() if k in used}, dims=fit)
         tree[name] = own[name]
     return tree
+
+
+def _run(function: Callable[[Any], Any], given: Any) -> Any:
+    """`function(given)`, compiled: traced while no other thread traces, and run with whoever else runs."""
+    import jax
+
+    with _TRACING:
+        lowered = jax.jit(function).lower(given)
+    return lowered.compile()(given)
 
 
 def _name(model: Callable[..., Any]) -> str:
@@ -136,7 +150,7 @@ def _log_prior(
         found, _ = compute_log_probs(model, args, kwargs, one, sum_log_prob=True)
         return {name: found[name] for name in priors}
 
-    return jax.jit(jax.vmap(jax.vmap(densities)))(drawn)
+    return _run(jax.vmap(jax.vmap(densities)), drawn)
 
 
 def pymc_nuts(model: "pm.Model", *, seed: int, sampling: Sampling = DEFAULT) -> "xr.DataTree":
