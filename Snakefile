@@ -14,6 +14,7 @@ import os
 from cohort import read_study
 from cohort.library import path_of
 
+ALONE = config.get("alone") == "yes"  # one study: its steps have all cores
 CLUSTER = config.get("cluster", "local")  # not a rule's param: what was made elsewhere is not made again
 STUDIES = glob_wildcards("config/studies/{study}.yaml").study
 
@@ -85,14 +86,14 @@ rule simulate:
     input: study="config/studies/{study}.yaml", model=model_file, people=rules.population.output, posterior=posterior
     output: directory("results/{study}/arms"), "results/{study}/parameters.parquet", "results/{study}/made/simulate.json"
     log: "results/{study}/log/simulate.txt"
-    threads: max(1, workflow.cores // 2)  # starting up leaves cores idle: two studies at a time
+    threads: workflow.cores if ALONE else max(1, workflow.cores // 2)  # starting up leaves cores idle: two studies at a time
     shell: "cohort simulate {input.study:q} --cluster {CLUSTER:q} --workers {threads} 2>&1 | tee {log:q}"
 
 rule trial:
     input: study="config/studies/{study}.yaml", people=rules.population.output, arms=rules.simulate.output, posterior=posterior
     output: "results/{study}/trial.parquet", "results/{study}/made/trial.json"
     log: "results/{study}/log/trial.txt"
-    threads: max(1, workflow.cores // 2)
+    threads: workflow.cores if ALONE else max(1, workflow.cores // 2)
     shell: "cohort trial {input.study:q} --cluster {CLUSTER:q} --workers {threads} 2>&1 | tee {log:q}"
 
 rule compare:
@@ -105,7 +106,7 @@ rule chapters:
     input: study="config/studies/{study}.yaml", comparison=rules.compare.output, posterior=posterior
     output: "results/{study}/made/chapters.json"
     log: "results/{study}/log/chapters.txt"
-    threads: max(1, workflow.cores)
+    threads: workflow.cores
     shell: "cohort chapters {input.study:q} --cluster {CLUSTER:q} --workers {threads} 2>&1 | tee {log:q}"
 
 rule report:

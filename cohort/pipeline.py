@@ -44,7 +44,8 @@ def _command(names: list[str], cores: int | None, cluster: str) -> list[str]:
     ]
     command += ["--prioritize", *calibrating] if calibrating else []
     targets = [f"results/{name}/manifest.json" for name in names]
-    return [*command, "--nocolor", "--config", f"cluster={cluster}", "--", *targets]
+    alone = "yes" if len(names) == 1 else "no"
+    return [*command, "--nocolor", "--config", f"cluster={cluster}", f"alone={alone}", "--", *targets]
 
 
 def _snakemake(command: list[str], say: Callable[[str], None], progress: Callable[[int, int], None]) -> None:

@@ -68,13 +68,15 @@ def _interpret(
     return [look(v) for v in jaxpr.outvars]
 
 
-def dependencies(f: Callable[..., Any], names: list[str]) -> dict[str, frozenset[str]]:
-    """Which of its named inputs each output of `f` depends on."""
+def dependencies(
+    f: Callable[..., Any], names: list[str], example: Mapping[str, float] | None = None
+) -> dict[str, frozenset[str]]:
+    """Which of its named inputs each output of `f` depends on. example: as of `walk`."""
 
     def union(_: Any, given: list[frozenset[str]], within: tuple) -> frozenset[str]:
         return frozenset().union(*given)
 
-    return walk(f, {n: frozenset((n,)) for n in names}, union, lambda _: frozenset())
+    return walk(f, {n: frozenset((n,)) for n in names}, union, lambda _: frozenset(), example)
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,18 @@ class UnitCheck:
     def _say(self, message: str) -> None:
         self.wrong.append(f"{self.path}:{line_of(self.at, self.path)}  {self.where}: {message}")
 
-    def run(self, where: str, f: Callable[..., Any], inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
-        """Check one function: units of its inputs by name, units wanted of its outputs."""
+    def run(
+        self,
+        where: str,
+        f: Callable[..., Any],
+        inputs: Mapping[str, str],
+        outputs: Mapping[str, str],
+        example: Mapping[str, float] | None = None,
+    ) -> None:
+        """Check one function: units of its inputs by name, units wanted of its outputs. example: as of `walk`."""
         self.where = where
         meaning = {name: Dimensioned(_known(unit)) for name, unit in inputs.items()}
-        for name, found in walk(f, meaning, self.rule, self.constant).items():
+        for name, found in walk(f, meaning, self.rule, self.constant, example).items():
             wanted = _known(outputs[name])
             if found.unit is not None and wanted is not None and not _equal(found.unit, wanted):
                 self.wrong.append(f"{self.path}  {where}, {name}: is in {found.unit:~P}, but should be in {wanted:~P}")
@@ -268,13 +277,15 @@ def check_units(model: Model, path: str) -> list[str]:
     def individual(v: Mapping[str, Any]) -> Any:
         return model.individual(made(P, "p", v), made(X, "x", v))
 
+    # A category is the index of its level, by which a table may be looked up.
+    example = dict.fromkeys(parameters, 1.0) | {f"x.{n}": 0 if m["levels"] else 1.0 for n, m in X.fields().items()}
     from_covariates = {
         name
-        for name, needs in dependencies(individual, [*parameters, *covariates]).items()
+        for name, needs in dependencies(individual, [*parameters, *covariates], example).items()
         if needs and needs <= {*covariates}
     }
     wanted = {name: "1" if name in from_covariates else unit for name, unit in of(P).items()}
-    check.run("individual", individual, parameters | covariates, wanted)
+    check.run("individual", individual, parameters | covariates, wanted, example)
     check.run("initial", lambda v: model.initial(made(P, "p", v)), parameters, of(Y))
     check.run(
         "ode",

@@ -10,7 +10,7 @@ References
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from cohort.trial import MEAN
 from cohort.trial.course import course, numerics
 
 SAMPLE = 64  # of the study's people, the first ones
+FEWEST, STEPS = 4, 200_000  # of people, and of steps that an arm of them may take: heart cells take 50,000 each
 CLOSED = 1e-12  # relative error of what is solved in closed form
 CURVES = 100.0  # times the requested tolerance: what a curve may be off by, for the solver controls the error of a step
 COURSES = 1000.0  # the same over a whole study with its doses
@@ -208,6 +209,13 @@ class _Sample:
         table = self.table if rows is None else self.table[rows]
         return course(study or self.study, self.model, arm, table, self.parameters, self.times, threads=threads)[0]
 
+    def affordable(self) -> "_Sample":
+        """Fewer of them, where a patient's course takes very many steps."""
+        arm = next(iter(self.study.arms))
+        _, status = course(self.study, self.model, arm, self.table.head(1), self.parameters, self.times)
+        few = max(FEWEST, STEPS // max(int(status.steps[0]), 1))
+        return replace(self, table=self.table.head(few))
+
     def finer(self, factor: float, **changes: Any) -> Study:
         """The study with its tolerances divided."""
         plan = self.study.numerics
@@ -364,7 +372,7 @@ def units(results: Results) -> dict[str, Any]:
 
 def verify(results: Results, patients: int = SAMPLE) -> Verification:
     """Every check, on the study's first `patients` people. Errors: ResultsError where a step before it is missing."""
-    sample = _sample(results, patients)
+    sample = _sample(results, patients).affordable()
     how = numerics(results.study)
     rows = refinement(sample)
     checks = [
