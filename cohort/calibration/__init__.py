@@ -136,6 +136,8 @@ def _tree(
 
 
 def _groups(posterior: "xr.DataTree", data: Data) -> list[dict[str, Any]]:
+    if not len(data.sd):
+        return []  # published without a standard deviation between patients
     fitted = flat(posterior, "group_sd")
     return [
         {"group": g, "observed": float(sd), "df": float(df), "fitted": float(f.mean()), "sd": float(f.std())}
