@@ -199,8 +199,8 @@ def courses(root: Path) -> pl.DataFrame:
 
 
 def stopping(root: Path, form: str = "linear") -> Fit:
-    """Treatment stopped before or at week 24. form: of the hazard's rise with the dose, linear or exponential, which two
-    doses cannot tell apart."""
+    """Treatment stopped before or at week 24. form: of the hazard's rise with the dose, linear or exponential, which
+    two doses cannot tell apart."""
     table = courses(root)
     d, days, stopped = (table[name].to_numpy() for name in ("dose", "days", "stopped"))
     x = np.column_stack([table["skin"].to_numpy(), (table["adas"].to_numpy() - 24) / 10])
@@ -256,9 +256,8 @@ def main() -> None:
         print(f"{fit.patients} patients, {fit.events} events")
         for name, estimate in fit.estimates.items():
             print(f"  {name}: {estimate}")
-    print(
-        f"  of patients at 24 points without drug or event {share(fit.estimates['stopping_hazard'].value):.3f} by week 24"
-    )
+    stopped = share(stopping(root).estimates["stopping_hazard"].value)
+    print(f"  of patients at 24 points without drug or event {stopped:.3f} by week 24")
     print("ADAS-Cog change by week 24, LOCF (n, mean, SD):", change(root))
     print(f"  xanomeline: {effect(root)}")
 

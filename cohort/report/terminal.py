@@ -68,12 +68,14 @@ def print_summary(all_results: list[Results]) -> None:
                 f"{share['count_low']} to {share['count_high']} ({percent(share['mean'])})",
                 f"{share['observed']}{', fitted' if share['use'] == 'calibration' else ''}",
             )
-    console.print(table)
-    console.print("Predicted: means of virtual trials of the real size.", style="dim")
-    console.print()
-    console.print(safety)
-    console.print("95 % predictive interval of the count, and the mean risk.", style="dim")
-    console.print()
+    if table.row_count:
+        console.print(table)
+        console.print("Predicted: means of virtual trials of the real size.", style="dim")
+        console.print()
+    if safety.row_count:
+        console.print(safety)
+        console.print("95 % predictive interval of the count, and the mean risk.", style="dim")
+        console.print()
     for results in all_results:
         _print_decision(console, results)
     for results in all_results:
