@@ -46,6 +46,7 @@ benchmark: setup ## measure engine, population and comparison beside others (hal
 	$(BIN)/python -m benchmarks.floor
 	$(BIN)/python -m benchmarks.population
 	$(BIN)/python -m benchmarks.comparison
+	$(BIN)/python -m benchmarks.cipa
 
 format: setup ## rewrite the code in the house format
 	$(BIN)/ruff check --fix

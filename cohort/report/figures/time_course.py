@@ -19,7 +19,11 @@ def course(study: Study, model: Model, visits: pl.DataFrame, endpoint: str, arm:
     seen = {name: rows[name].to_numpy().reshape(-1, at) for name in model.outputs.fields()}
     read = model.endpoints[endpoint].reads
     values = np.stack(
-        [np.asarray(read(model.outputs(**{n: v[:, : k + 1] for n, v in seen.items()}))) for k in range(at)], axis=1
+        [
+            np.asarray(read(model.outputs(**{n: v[:, np.minimum(np.arange(at), k)] for n, v in seen.items()})))
+            for k in range(at)  # later visits as that one: an endpoint may read a visit by its place
+        ],
+        axis=1,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a visit at which nobody has a value
