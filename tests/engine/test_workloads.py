@@ -133,7 +133,10 @@ def test_both_back_ends_agree_on_a_workload(name: str):
     np.testing.assert_allclose(native, xla, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "models").glob("*.py")), ids=lambda path: path.stem)
+# Of all that takes drugs: what enters the heart cell is a stimulus, see tests/models/test_cipa.py.
+@pytest.mark.parametrize(
+    "path", [p for p in sorted((ROOT / "models").glob("*.py")) if p.stem != "cipa"], ids=lambda path: path.stem
+)
 def test_both_back_ends_agree_on_every_model_of_the_library(path: Path):
     """Within ten times the tolerance, after a dose by each route, in twenty subjects of the model's own variability."""
     model, n = load(path.stem), 20

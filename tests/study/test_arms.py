@@ -377,7 +377,7 @@ def test_what_is_wrong_with_an_arm_is_named_by_line_and_key(
 ):
     wrong, key, message = WRONG[case]
     edit = arm(wrong) if isinstance(wrong, str) else wrong
-    name = NAME if isinstance(wrong, str) else "placebo_q2w"
+    name = NAME if isinstance(wrong, str) or NAME in edit[1] else "placebo_q2w"
     [found] = [p for p in problems(mine, edit) if p.line == _line(folder, edit[1])]
     assert found.key == f"arms.{name}.{key}".rstrip(".")
     assert message in found.message

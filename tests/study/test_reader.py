@@ -564,7 +564,7 @@ def test_parameters_from_a_study_that_is_not_there_are_refused(problems):
 
 def test_visits_may_be_ranges_counted_in_decimals(edited):
     visits = "visits: [0 wk, {from: 0.1 d, until: 0.4 d, every: 0.1 d}, {from: 1 d, until: 1.5 d, every: 6 h}, 2 wk, "
-    read = read_study(edited(("visits: [0 wk, 1 wk, 2 wk, ", visits)))
+    read = read_study(edited(("visits: [0 wk, 1 wk, 2 wk, ", visits), ("step: 0.75 d", "step: 0.05 d")))
     told = [str(visit) for visit in read.visits]
     assert told[:9] == ["0 wk", "0.1 d", "0.2 d", "0.3 d", "0.4 d", "24 h", "30 h", "36 h", "2 wk"]
 
