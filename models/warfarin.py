@@ -111,9 +111,9 @@ def occasion() -> Any:
     )
 
 
-def made(unit: str, about: str, typical: float = 0.0) -> Any:
+def made(unit: str, about: str) -> Any:
     """A parameter that `individual` computes from covariates."""
-    return fixed(typical, unit, about=about, source="computed from the subject's covariates")
+    return fixed(0.0, unit, about=about, source="computed from the subject's covariates")
 
 
 class Parameters(Record):
@@ -147,8 +147,8 @@ class Parameters(Record):
     rise: Scalar = fixed(20.0, "1", about="largest rise of the INR", source="[1] appendix, fixed there")
     base: Scalar = fixed(1.0, "1", about="INR before warfarin", source="assumption: normal, as both trials asked for")
     day: Scalar = fixed(24.0, "h", about="a day", source="by definition")
-    ec50: Scalar = made("mg/L", "concentration of half inhibition, by VKORC1", 4.61)
-    kfast: Scalar = made("1/h", "rate of each of the six compartments, by the reading", 1 / 11.6)
+    ec50: Scalar = made("mg/L", "concentration of half inhibition, by VKORC1")
+    kfast: Scalar = made("1/h", "rate of each of the six compartments, by the reading")
     luck1: Scalar = occasion()
     luck2: Scalar = occasion()
     luck3: Scalar = occasion()
