@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -20,13 +20,14 @@ _TRACING = threading.RLock()
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a posterior is drawn: chains one after the other, so that its bits do not depend on cores."""
+    """How a posterior is drawn: chains one after the other, so that its bits do not depend on cores. dense: whether the
+    mass matrix is, or the groups of sites that share a dense block."""
 
     warmup: int = 1000
     draws: int = 1000
     chains: int = 4
     target_accept: float = 0.9
-    dense: bool = False
+    dense: bool | Sequence[tuple[str, ...]] = False
     max_tree_depth: int = 10
 
 
@@ -41,25 +42,28 @@ def numpyro_nuts(
     priors: Sequence[str] = (),
     coords: Mapping[str, Sequence[Any]] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
+    start: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> "xr.DataTree":
     """The posterior of a NumPyro model under `model(*args, **kwargs)`.
 
     priors: the sites whose prior density is kept, each as a variable of the group `log_prior`: those that a sensitivity
-    analysis may scale, which are the top of a hierarchy and never its middle. Groups: posterior, sample_stats,
-    log_likelihood, observed_data, and log_prior where sites are named.
+    analysis may scale, which are the top of a hierarchy and never its middle. start: where every chain begins, by site;
+    at random if left out, which a model of curves may not survive. Groups: posterior, sample_stats, log_likelihood,
+    observed_data, and log_prior where sites are named.
     """
     import jax
     import xarray as xr
     from arviz_base import from_dict
-    from numpyro.infer import MCMC, NUTS, log_likelihood
+    from numpyro.infer import MCMC, NUTS, init_to_uniform, init_to_value, log_likelihood
 
     jax.config.update("jax_enable_x64", True)
     kernel = NUTS(
         model,
         target_accept_prob=sampling.target_accept,
-        dense_mass=sampling.dense,
+        dense_mass=cast(Any, sampling.dense if isinstance(sampling.dense, bool) else list(sampling.dense)),
         max_tree_depth=sampling.max_tree_depth,
+        init_strategy=init_to_uniform if start is None else init_to_value(values=dict(start)),
     )
 
     def chain(key: Any) -> tuple[Any, Any]:
