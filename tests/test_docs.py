@@ -20,7 +20,7 @@ context_of_use: A test of the document
 model: anticoagulant.py
 population:
   source: us
-  size: 100
+  size: 200
   covariates: {amiodarone: {fraction: 0, source: by design}}
   eligibility: []
 conduct: {dropout: 0.0, source: by design}
@@ -68,7 +68,7 @@ def test_the_arms_that_are_shown_are_read(engine: Path, tmp_path: Path):
     [(_, arms)] = blocks(engine, "yaml")
     (tmp_path / "study.yaml").write_text(STUDY + arms)
     study = read_study(tmp_path / "study.yaml")
-    assert list(study.arms) == ["placebo", "infused", "loaded", "at_home", "by_inr"]
+    assert list(study.arms) == ["placebo", "infused", "loaded", "at_home", "by_inr", "with_amiodarone"]
     assert study.numerics == type(study.numerics)(), "the defaults that the document names"
 
 
