@@ -70,6 +70,7 @@ def test_restricted_likelihood_of_one_subject_each_is_ordinary_least_squares():
     assert qtc.reml(data).beta["concentration"] == pytest.approx(np.polyfit(c, data.change, 1)[0], rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_posterior_agrees_with_restricted_likelihood_and_holds_the_truth():
     data = simulated(subjects=16)
     tree = qtc.fit(data, seed=5, sampling=Sampling(warmup=400, draws=400, chains=3, dense=True))

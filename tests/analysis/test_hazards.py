@@ -110,6 +110,7 @@ def checked(load, name, engine: Engine = "numpyro"):
     return data, s, tree, h.check(tree, s, data.arms[1], subjects=data)
 
 
+@pytest.mark.slow
 def test_progression_in_oak_crosses_and_restricted_mean_is_the_estimand():
     data, s, tree, check = checked(oak, "PFS")
     assert check.doubt

@@ -97,6 +97,7 @@ def test_expected_false_directions_are_the_posterior_chances_of_the_other_sign()
     assert str(said).startswith(f"{len(said.claimed)} of 4 subgroups have a direction with probability 0.95 or more")
 
 
+@pytest.mark.slow
 def test_expected_false_directions_are_those_that_are_false():
     """Of 400 trials of 8 subgroups drawn from the prior: claims that are wrong, against what was expected."""
     rng, se, false, expected, claims = np.random.default_rng(4), np.full(8, 0.3), 0, 0.0, 0

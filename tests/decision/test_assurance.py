@@ -171,6 +171,7 @@ def test_beliefs_and_looks_that_cannot_be_are_refused(call):
         call()
 
 
+@pytest.mark.slow
 def test_independent_success_of_two_trials_that_borrow_from_earlier_ones():
     """RBesT's example of two phase 3 trials at an interim look, with a proof of concept (8 events, hazard ratio .70)
     and a phase 2b (85, .75). The half-normal(.5) between trials is from memory, so this is no sharper than .01."""

@@ -116,6 +116,7 @@ def test_the_undrugged_cell_stays_where_it_is_and_beats_as_published(cipa):
     assert later["qnet"] == pytest.approx(first["qnet"], abs=5e-6)
 
 
+@pytest.mark.slow
 def test_what_membrane_and_ions_hold_of_charge_stays_what_it_was(cipa):
     """Each current moves ions whose charge is the membrane's: v C = F V (Na + K + 2 Ca, bound Ca with it) + a constant;
     so v drifts with nothing. And hERG channels are in one of nine states."""
