@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,11 @@ class Sampling:
     target_accept: float = 0.9
     dense: bool | Sequence[tuple[str, ...]] = False
     max_tree_depth: int = 10
+
+    @property
+    def dense_mass(self) -> Any:
+        """`dense` as NumPyro takes it."""
+        return self.dense if isinstance(self.dense, bool) else list(self.dense)
 
 
 DEFAULT = Sampling()
@@ -61,7 +66,7 @@ def numpyro_nuts(
     kernel = NUTS(
         model,
         target_accept_prob=sampling.target_accept,
-        dense_mass=cast(Any, sampling.dense if isinstance(sampling.dense, bool) else list(sampling.dense)),
+        dense_mass=sampling.dense_mass,
         max_tree_depth=sampling.max_tree_depth,
         init_strategy=init_to_uniform if start is None else init_to_value(values=dict(start)),
     )

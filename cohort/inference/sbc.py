@@ -68,7 +68,7 @@ def replicate(case: Case, seed: int, numbers: np.ndarray, thin: int = THIN) -> R
         kernel = NUTS(
             case.model,
             target_accept_prob=plan.target_accept,
-            dense_mass=plan.dense,
+            dense_mass=plan.dense_mass,
             max_tree_depth=plan.max_tree_depth,
         )
         mcmc = MCMC(
