@@ -63,11 +63,7 @@ class Hierarchy:
         for name, values in self.measured.items():
             if name not in outputs:
                 wrong.append(f"{name!r} was measured; the model's outputs are {', '.join(outputs)}")
-            elif (
-                outputs[name]["error"].logarithmic
-                or outputs[name]["error"].precision
-                or outputs[name]["error"].baseline
-            ):
+            elif any(getattr(outputs[name]["error"], part) for part in ("logarithmic", "precision", "baseline")):
                 wrong.append(f"the error of {name!r} is not additive or proportional; no other is fitted here")
             elif not outputs[name]["error"].additive and not outputs[name]["error"].proportional:
                 wrong.append(f"the output {name!r} has no residual error; declare one in the model")
@@ -97,14 +93,17 @@ class Hierarchy:
             own = numpyro.sample(f"{name}|own", dist.Normal(place, spread**share).to_event(1))
             z[name] = (own - place) / spread**share
         p = self.model.subject(values, z, self.x)
-        for name, expected in self.course(p).items():
+        course = self.course(p)
+        if course.keys() != self.measured.keys():
+            raise CalibrationError(f"the course gives {', '.join(course)}; measured were {', '.join(self.measured)}")
+        for name, expected in course.items():
             error = self.model.outputs.fields()[name]["error"]
             added, share = (values[e] if isinstance(e, str) else e for e in (error.additive, error.proportional))
             sd = jnp.sqrt(added**2 + (share * expected) ** 2)
             numpyro.sample(name, dist.Normal(expected, sd), obs=self.measured[name])
 
     def fit(self, seed: int, sampling: Sampling = SAMPLING) -> "xr.DataTree":
-        """The posterior, convergence not judged yet: `cohort.inference.diagnosis.require` with `names`."""
+        """The posterior, convergence not judged yet: `cohort.inference.diagnosis.require` of what has a prior."""
         typical = self.model.typical()
         start: dict[str, Any] = {f"{name}|own": np.zeros(self.n) for name in self.model.effects()}
         start |= {f"{name}|own": np.broadcast_to(w, self.n) * np.log(typical[name]) for name, w in self.centred.items()}
@@ -118,11 +117,6 @@ class Hierarchy:
         share = np.broadcast_to(self.centred.get(name, 0.0), self.n)
         z = (drawn[f"{name}|own"].values - share * np.log(typical)) / spread**share
         return typical * np.exp(spread * z)
-
-    @property
-    def names(self) -> list[str]:
-        """What has a prior: what convergence is asked of."""
-        return sorted(self.priors)
 
 
 def _standard(given: Prior, value: float) -> float:

@@ -14,11 +14,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-NODES = 16  # of Gauss and Legendre in each interval: the response to 1e-6 of its base in warfarin's ranges (tests)
+NODES = 16  # of Gauss and Legendre in each interval: the response within 1e-5 of its base for warfarin (tests)
 
 
 def one_dose(since: Any, dose: Any, ka: Any, cl: Any, v: Any) -> Any:
-    """Concentration `since` the start of absorption, 0 before it. Elementwise; also where ka and cl/v are equal."""
+    """Concentration (dose over v) a time `since` the start of absorption, 0 before it. Rates ka and cl/v may be equal.
+    Elementwise; the units are the caller's, and consistent."""
     s, k = jnp.maximum(since, 0.0), cl / v
     x = (ka - k) * s
     small = jnp.abs(x) < 1e-8
@@ -29,8 +30,7 @@ def one_dose(since: Any, dose: Any, ka: Any, cl: Any, v: Any) -> Any:
 def slowed(times: Any, start: Any, base: Any, kout: Any, inhibition: Callable[[Any], Any]) -> Any:
     """The response y of dy/dt = kout (base (1 - inhibition(t)) - y), y = base up to `start`, at ascending `times`.
 
-    start, base, kout: (n,). times: (visits,). inhibition: of times
-    (n, visits, nodes), 0 to 1. Returns (n, visits).
+    start, base, kout: (n,). times: (visits,). inhibition: of times (n, visits, nodes), 0 to 1. Returns (n, visits) [1].
     """
     # Squared, so that nodes crowd at the start, where an absorbed dose rises fast.
     x, weight = np.polynomial.legendre.leggauss(NODES)

@@ -1,17 +1,14 @@
 """The volunteers: the link, the data, and what the fit finds against two published fits of the same people."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from cohort import external
 from cohort.chapters.warfarin_volunteers import NLMIXR, link
-from cohort.chapters.warfarin_volunteers.population import FILE, Fit, chain, hierarchy, volunteers
+from cohort.chapters.warfarin_volunteers.population import FILE, OBTAIN, Fit, chain, hierarchy, volunteers
 from cohort.library import load
 
-DATA = Path(os.environ.get("COHORT_DATA", Path(__file__).parents[3] / "shared/data")) / FILE
-needs_data = pytest.mark.skipif(not DATA.is_file(), reason=f"{FILE} is not at hand")
+needs_data = pytest.mark.skipif(external.found(FILE) is None, reason=f"needs {OBTAIN}, as {FILE} below COHORT_DATA")
 
 
 def test_the_link_gives_the_table_back_and_goes_on_beyond_it():
@@ -26,7 +23,7 @@ def test_the_share_of_s_warfarin_is_that_of_the_clearances():
 
 @needs_data
 def test_thirty_two_people_and_their_measurements_are_read():
-    who = volunteers(DATA)
+    who = volunteers(external.file(FILE, obtain=OBTAIN))
     assert (who.n, len(who.rows("c")[2]), len(who.rows("pca")[2])) == (32, 251, 232)
     assert who.people["dose"].to_numpy() / who.people["weight"].to_numpy() == pytest.approx(1.5, abs=1e-3)
 
@@ -35,7 +32,7 @@ def test_thirty_two_people_and_their_measurements_are_read():
 def test_what_is_fitted_has_a_likelihood_near_the_published_values():
     """At the published fit activities are off by about its residual error, 3.8 percent of normal, and what differs
     between people; by nothing like the 33 between normal and what was seen."""
-    who = volunteers(DATA)
+    who = volunteers(external.file(FILE, obtain=OBTAIN))
     fit = hierarchy(who)
     model = load("warfarin_total")
     p = model.subject(model.typical(), dict.fromkeys(model.effects(), np.zeros(who.n)), fit.x)
@@ -49,7 +46,10 @@ def test_what_is_fitted_has_a_likelihood_near_the_published_values():
 def test_the_fit_is_that_of_others():
     """Of nlmixr2 within a tenth; of NONMEM's published values inside the 95 % interval, but for errors of
     concentrations, which take up the lag that does not vary here. It converges."""
-    found = Fit(volunteers(DATA), [chain(volunteers(DATA), number) for number in range(2)])
+    found = Fit(
+        volunteers(external.file(FILE, obtain=OBTAIN)),
+        [chain(volunteers(external.file(FILE, obtain=OBTAIN)), number) for number in range(2)],
+    )
     found.convergence()
     model = load("warfarin_total")
     for row in found.estimates():

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from cohort.chapters import Chapter, Data, Figure, Text
+from cohort.chapters.genotype_dosing import READINGS, Z
 from cohort.chapters.warfarin_volunteers import link
 from cohort.chapters.warfarin_volunteers.population import FILE, MODEL, OBTAIN, REPLICATES, fitted, volunteers
 from cohort.display.style import DASHES, OBSERVED, PREDICTED, QUIET, grid, svg
@@ -18,7 +19,6 @@ from cohort.display.table import Column, Table, number, significant
 from cohort.library import load
 from cohort.results import Results
 
-READINGS = {"published": "1/MTT1, as published", "six_spans": "6/MTT1", "hamberg_2010": "28.6 h in all"}
 SOURCES = {"own": "the model's own", "volunteers": "the volunteers'"}
 NAMES = {"c": "total warfarin, mg/L", "pca": "activity, % of normal"}
 # Of nlmixr2's example, as the R package posologyr quotes it; its absorption differs, its errors could not be read.
@@ -33,6 +33,7 @@ def predict(results: Results, data: Data) -> dict[str, Any]:
     check = fit.check(seed)
     return {
         "people": who.n,
+        "absorbing": who.seen.filter(pl.col("output") == "c", pl.col("time") <= 12)["person"].n_unique(),
         "measured": {name: len(who.rows(name)[2]) for name in NAMES},
         "convergence": fit.convergence(),
         "estimates": fit.estimates(),
@@ -59,10 +60,10 @@ def made(results: Results, predicted: Mapping[str, Any], data: Data) -> Chapter:
         + ".",
         f"Activity is lowest at {told['lowest']:.0f} h. The study's model has its lowest at "
         + ", ".join(f"{early[r]['lowest']:.0f} h ({label})" for r, label in READINGS.items())
-        + ": when it is lowest does not hang on the link.",
+        + ": in each person, when it is lowest does not hang on the link.",
         f"The fast chain that comes nearest is {best['volunteers']['chain']:g} h long with the volunteers' "
         f"concentrations and {best['own']['chain']:g} h with the model's own, of {len(link.CHAINS_OF)} lengths "
-        "tried; the published reading has 69.6 h.",
+        f"tried; the published reading has {link.CHAINS_OF[-1]:g} h.",
         "The model's S-clearance at these ages and the volunteers' total clearance would agree if S-warfarin were "
         f"{100 * told['s_share']:.0f} % of the exposure; {100 * link.S_SHARE:.0f} % is stated here. Its people lose "
         "the drug faster than the volunteers did.",
@@ -78,13 +79,14 @@ def made(results: Results, predicted: Mapping[str, Any], data: Data) -> Chapter:
                 f"{predicted['people']} volunteers after 1.5 mg/kg (O'Reilly 1963, 1968), fitted together by NUTS: "
                 f"{went['draws']:.0f} draws, R-hat at most {went['r_hat']:.3f}, effective sample size at least "
                 f"{min(went['ess_bulk'], went['ess_tail']):.0f}, {went['divergences']:.0f} divergences. The lag is "
-                "alike in everyone: with one of each person's own the chains did not mix, and 13 people alone were "
-                "measured while they absorbed. The residual error of concentrations takes up what that leaves out."
+                "alike in everyone: with one of each person's own the chains did not mix, and only "
+                f"{predicted['absorbing']} people were measured in the first 12 h. The residual error of "
+                "concentrations takes up what that leaves out."
             ),
             _estimates(predicted["estimates"]),
             Figure("volunteers", _drawn_check(predicted["check"]), _check_caption()),
             Text(
-                "The study's model meets these people through two stated numbers only: S-warfarin is "
+                "The study's model meets these people through two stated links only: S-warfarin is "
                 f"{link.S_SHARE:.2f} of the total concentration (clearances of ten patients at steady state, Chirality "
                 "1997, 9:13, taken as constant over time), and activity follows from the INR by a published table seen "
                 "at second hand. Genotypes are those of the study's virtual people; the volunteers' are not known."
@@ -162,7 +164,7 @@ def _drawn_readings(told: Mapping[str, Any]) -> str:
             axis.fill_between(time, own["low"], own["high"], color=PREDICTED, alpha=0.12, lw=0)
             axis.plot(time, own["mean"], color=PREDICTED, ls=dashes, lw=1.5, label=name)
         seen = [row["mean"] for row in told["observed"]]
-        error = [1.959963984540054 * row["se"] for row in told["observed"]]
+        error = [Z * row["se"] for row in told["observed"]]
         axis.errorbar(time, seen, yerr=error, color=OBSERVED, marker="D", ms=4, lw=1.2, ls="none", label="observed")
         axis.set_title(f"{label} concentrations")
         axis.set_xlabel("hours after the dose")

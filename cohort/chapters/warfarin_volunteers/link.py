@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cohort.chapters.warfarin_volunteers.population import Fit
+from cohort.chapters.warfarin_volunteers.population import MODEL, Fit, all_solved
 from cohort.engine import Numerics, solve
 from cohort.library import load
 from cohort.results import Results
@@ -63,13 +63,14 @@ def predicted(results: Results, fit: Fit, seed: int) -> dict[str, Any]:
     columns = {name: own[name] for name in ("CYP2C9", "VKORC1")}
     columns = {name: np.array([levels[name].index(v) for v in column]) for name, column in columns.items()}
     people = {name: np.tile(fit.who.people[name].to_numpy().astype(float), COPIES) for name in ("age", "weight")}
+    # What the dosing algorithms alone read, of whom nobody is dosed here.
     rest = {name: np.zeros(lanes) for name in model.covariates.fields()} | {"height": np.full(lanes, 170.0)}
     rest["bsa"] = np.full(lanes, 1.8)
     z = {name: np.zeros(lanes) if name.startswith("luck") else rng.standard_normal(lanes) for name in model.effects()}
     times = [row["time"] for row in observed(fit)]
     seen = np.array([row["mean"] for row in observed(fit)])
 
-    drawn = load("warfarin_total")
+    drawn = load(MODEL)
     means = {name: fit.individual(name) for name in ("ka", "cl", "v")}
     size = fit.who.people["weight"].to_numpy() / 70
     theirs = {
@@ -91,7 +92,8 @@ def predicted(results: Results, fit: Fit, seed: int) -> dict[str, Any]:
             p, delay = p.replace(**theirs, q=0.0, share=S_SHARE), lag
         p = p.replace(**{k: np.broadcast_to(np.asarray(v, float), lanes) for k, v in vars(p).items()})
         numerics = Numerics(solver="explicit", rtol=1e-6, atol=1e-6)
-        outputs, _ = solve(model, p, fit.who.events(COPIES, delay), times, numerics=numerics)
+        outputs, status = solve(model, p, fit.who.events(COPIES, delay), times, numerics=numerics)
+        all_solved(status, f"the reading {reading}")
         return activity(np.asarray(outputs.inr)).reshape(COPIES, n, len(times)).mean(axis=1)
 
     by_reading = []
@@ -116,7 +118,7 @@ def predicted(results: Results, fit: Fit, seed: int) -> dict[str, Any]:
         for chain in CHAINS_OF
         for found in (course("six_spans", source, chain).mean(axis=0),)
     ]
-    x = model.covariates(**(rest | people | columns))
+    x = model.covariates(**(rest | people | columns))  # clearance knows no reading
     s_clearance = np.asarray(model.subject(model.typical(), z, x).cl)
     total = theirs["cl"]
     return {

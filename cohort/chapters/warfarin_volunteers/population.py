@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 
 from cohort.calibration.hierarchy import Hierarchy
-from cohort.chapters import Data
+from cohort.chapters import ChapterError, Data
 from cohort.dosing.records import Events
-from cohort.engine import solve
+from cohort.engine import Status, solve
 from cohort.inference.diagnosis import NotConverged, reasons_to_refuse
 from cohort.inference.sampling import Sampling
 from cohort.library import load
@@ -73,12 +73,11 @@ class Volunteers:
         own = self.seen.filter(output=output)
         return own["person"].to_numpy(), own["time"].to_numpy(), own["value"].to_numpy()
 
-    def events(self, copies: int = 1, delay: np.ndarray | float = 0.0, into: str = "oral") -> Events:
-        """The one dose of everyone, `copies` times over, `delay` hours late: one, or (n * copies,)."""
+    def events(self, copies: int = 1, delay: float = 0.0) -> Events:
+        """The one dose of everyone, `copies` times over, `delay` hours late."""
         many = self.n * copies
-        start = np.broadcast_to(np.asarray(delay, float), many)
         dose = np.tile(self.people["dose"].to_numpy(), copies)
-        return Events.of(many, np.arange(many), course=np.arange(many), time=start, into=into, amount=dose)
+        return Events.of(many, np.arange(many), course=np.arange(many), time=delay, into="oral", amount=dose)
 
 
 def volunteers(file: Path) -> Volunteers:
@@ -123,10 +122,10 @@ def chain(who: Volunteers, number: int) -> pl.DataFrame:
     """One chain: a row per draw, with what has a prior, each person's parameters before covariates as lists, and how
     the chain went."""
     fit = hierarchy(who)
-    names = tuple(f"{name}|standard" for name in fit.names)
-    tree = fit.fit(number, replace(SAMPLING, dense=[names]))
+    names = tuple(f"{name}|standard" for name in sorted(fit.priors))
+    tree = fit.fit(number, replace(SAMPLING, dense=(names,)))
     drawn, went = (tree[group].dataset.isel(chain=0) for group in ("posterior", "sample_stats"))
-    table = {name: drawn[name].values for name in fit.names}
+    table = {name: drawn[name].values for name in sorted(fit.priors)}
     table |= {f"own.{name}": fit.own(tree, name)[0] for name in fit.model.effects()}
     return pl.DataFrame(table | {f"stat.{name}": went[name].values for name in ("diverging", "energy", "n_steps")})
 
@@ -167,7 +166,7 @@ class Fit:
         return found
 
     def estimates(self) -> list[dict[str, Any]]:
-        """Mean, 95 % interval and Monte Carlo error of each typical value and residual error, and its spread."""
+        """Mean and 95 % interval of each typical value and residual error, and of its spread between people."""
         return [
             {"name": name, **_told(self.draws[name].to_numpy()), **_spread(self.draws, f"{name}.spread")}
             for name in PRIORS
@@ -186,7 +185,8 @@ class Fit:
         z = {name: rng.standard_normal(REPLICATES * self.who.n) for name in model.effects()}
         x = model.covariates(weight=np.tile(self.who.people["weight"].to_numpy(), REPLICATES))
         p = model.subject(model.typical() | values, z, x)
-        outputs, _ = solve(model, p, self.who.events(REPLICATES), self.who.times)
+        outputs, status = solve(model, p, self.who.events(REPLICATES), self.who.times)
+        all_solved(status, "the predictive check")
         noise = {name: rng.standard_normal((REPLICATES * self.who.n, len(self.who.times))) for name in OUTPUTS}
         fields, copies = model.outputs.fields(), []
         seen = self.who.seen
@@ -208,6 +208,12 @@ class Fit:
             )
             copies.append(seen.with_columns(value=pl.Series(each), replicate=pl.lit(k)))
         return vpc(seen, pl.concat(copies), by=["output"], percentiles=PERCENTILES, interval=0.95)
+
+
+def all_solved(status: Status, what: str) -> None:
+    """Errors: ChapterError where a person could not be solved, who would else be left out of means and percentiles."""
+    if failed := int((status.code != 0).sum()):
+        raise ChapterError(f"warfarin_volunteers: {failed} of {len(status.code)} people of {what} could not be solved")
 
 
 def fitted(who: Volunteers, data: Data) -> Fit:
