@@ -115,13 +115,14 @@ def _estimates(rows: list[dict[str, Any]]) -> Table:
         "V1",
         "volunteers_estimates",
         "What the volunteers say",
-        "Posterior means with 95 % credible intervals; between people: standard deviation of the logarithm. Published: "
-        "two other fits of the same people, by NONMEM (Nguyen 2017) and by nlmixr2. For an adult of 70 kg.",
+        "Posterior means ± Monte Carlo standard error with 95 % credible intervals; between people: standard deviation "
+        "of the logarithm. Published: two other fits of the same people, by NONMEM (Nguyen 2017) and by nlmixr2. For "
+        "an adult of 70 kg.",
         [
             Column("name", "parameter", plain=True),
             Column("what", "meaning", plain=True),
             Column("unit", "unit", plain=True),
-            Column("mean", "estimate", significant, low="low", high="high"),
+            Column("mean", "estimate", significant, error="mcse", low="low", high="high"),
             Column("spread_mean", "between people", significant, low="spread_low", high="spread_high"),
             Column("published", "published", significant),
             Column("nlmixr", "nlmixr2", significant),
@@ -193,6 +194,7 @@ def _readings(told: Mapping[str, Any]) -> Table:
             "observed": seen["mean"],
             "observed_se": seen["se"],
             "predicted": own["mean"][k],
+            "mcse": own["mcse"][k],
             "low": own["low"][k],
             "high": own["high"][k],
             "missed": not own["low"][k] <= seen["mean"] <= own["high"][k],
@@ -204,15 +206,15 @@ def _readings(told: Mapping[str, Any]) -> Table:
         "V2",
         "volunteers_readings",
         "Mean activity by reading",
-        "Percent of normal. Observed means with standard error in brackets; predicted means with the 95 % predictive "
-        "interval of a mean of so many people. Marked: the observed mean lies outside.",
+        "Percent of normal. Observed means with standard error in brackets; predicted means ± Monte Carlo standard "
+        "error with the 95 % predictive interval of a mean of the same people. Marked: the observed mean lies outside.",
         [
             Column("reading", "reading of MTT1", lambda r: READINGS.get(r, str(r)), plain=True),
             Column("source", "concentrations", lambda s: SOURCES.get(s, str(s)), plain=True),
             Column("time", "h", lambda t: number(t, 0)),
             Column("n", "n"),
             Column("observed", "observed", number, spread="observed_se"),
-            Column("predicted", "predicted", number, low="low", high="high"),
+            Column("predicted", "predicted", number, error="mcse", low="low", high="high"),
         ],
         rows,
         brief=[row for row in rows if row["time"] in (24.0, 48.0)],

@@ -69,6 +69,9 @@ def predicted(results: Results, fit: Fit, seed: int) -> dict[str, Any]:
     z = {name: np.zeros(lanes) if name.startswith("luck") else rng.standard_normal(lanes) for name in model.effects()}
     times = [row["time"] for row in observed(fit)]
     seen = np.array([row["mean"] for row in observed(fit)])
+    who, when, _ = fit.who.rows("pca")
+    measured = np.zeros((n, len(times)), bool)
+    measured[who, np.searchsorted(times, when)] = True
 
     drawn = load(MODEL)
     means = {name: fit.individual(name) for name in ("ka", "cl", "v")}
@@ -81,7 +84,7 @@ def predicted(results: Results, fit: Fit, seed: int) -> dict[str, Any]:
     lag = float(fit.draws["lag"].to_numpy().mean())
 
     def course(reading: str, source: str, chain: float | None = None) -> np.ndarray:
-        """Mean activity of each copy, (copies, times)."""
+        """Mean activity of each copy, at each time of those who were measured then, (copies, times)."""
         x = model.covariates(
             **(rest | people | columns | {"reading": np.full(lanes, levels["reading"].index(reading))})
         )
@@ -94,7 +97,7 @@ def predicted(results: Results, fit: Fit, seed: int) -> dict[str, Any]:
         numerics = Numerics(solver="explicit", rtol=1e-6, atol=1e-6)
         outputs, status = solve(model, p, fit.who.events(COPIES, delay), times, numerics=numerics)
         all_solved(status, f"the reading {reading}")
-        return activity(np.asarray(outputs.inr)).reshape(COPIES, n, len(times)).mean(axis=1)
+        return activity(np.asarray(outputs.inr)).reshape(COPIES, n, len(times)).mean(axis=1, where=measured)
 
     by_reading = []
     for reading in levels["reading"]:
@@ -106,6 +109,7 @@ def predicted(results: Results, fit: Fit, seed: int) -> dict[str, Any]:
                     "reading": reading,
                     "source": source,
                     "mean": found.mean(axis=0).tolist(),
+                    "mcse": (found.std(axis=0, ddof=1) / np.sqrt(COPIES)).tolist(),
                     "low": low.tolist(),
                     "high": high.tolist(),
                     "off": float(np.sqrt(((found.mean(axis=0) - seen)[1:] ** 2).mean())),

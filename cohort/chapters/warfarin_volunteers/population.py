@@ -7,7 +7,6 @@ References
 """
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,18 +144,24 @@ class Fit:
     def names(self) -> list[str]:
         return [name for name in self.draws.columns if not name.startswith(("own.", "stat."))]
 
-    def convergence(self) -> dict[str, float]:
-        """Of what has a prior. Errors: NotConverged."""
+    @functools.cached_property
+    def diagnostics(self) -> pl.DataFrame:
+        """R-hat, effective sample sizes and Monte Carlo errors, a row for each of `names`."""
         import arviz_stats
         from arviz_base import from_dict
 
         stacked = {name: np.stack([part[name].to_numpy() for part in self.chains]) for name in self.names}
         table: Any = arviz_stats.summary(from_dict({"posterior": stacked}), kind="diagnostics", round_to="none")
+        return pl.DataFrame({"name": list(table.index)} | {str(c): table[c].to_numpy() for c in table.columns})
+
+    def convergence(self) -> dict[str, float]:
+        """Of what has a prior. Errors: NotConverged."""
+        table = self.diagnostics
         energy = np.stack([part["stat.energy"].to_numpy() for part in self.chains])
         found = {
-            "r_hat": float(table["r_hat"].max()),
-            "ess_bulk": float(table["ess_bulk"].min()),
-            "ess_tail": float(table["ess_tail"].min()),
+            "r_hat": float(table["r_hat"].to_numpy().max()),
+            "ess_bulk": float(table["ess_bulk"].to_numpy().min()),
+            "ess_tail": float(table["ess_tail"].to_numpy().min()),
             "bfmi": float(((np.diff(energy, axis=1) ** 2).mean(axis=1) / energy.var(axis=1)).min()),
             "divergences": float(self.draws["stat.diverging"].sum()),
             "draws": float(self.draws.height),
@@ -166,9 +171,13 @@ class Fit:
         return found
 
     def estimates(self) -> list[dict[str, Any]]:
-        """Mean and 95 % interval of each typical value and residual error, and of its spread between people."""
+        """Mean, its Monte Carlo error, and 95 % interval of each typical value and residual error, and of its spread
+        between people."""
+        error = dict(zip(self.diagnostics["name"], self.diagnostics["mcse_mean"], strict=True))
         return [
-            {"name": name, **_told(self.draws[name].to_numpy()), **_spread(self.draws, f"{name}.spread")}
+            {"name": name, "mcse": error[name]}
+            | _told(self.draws[name].to_numpy())
+            | _spread(self.draws, f"{name}.spread")
             for name in PRIORS
         ]
 
@@ -230,7 +239,7 @@ def _told(draws: np.ndarray) -> dict[str, float]:
     return {"mean": float(draws.mean()), "low": float(low), "high": float(high)}
 
 
-def _spread(draws: pl.DataFrame, name: str) -> Mapping[str, float]:
+def _spread(draws: pl.DataFrame, name: str) -> dict[str, float]:
     if name not in draws.columns:
         return {}
     return {f"spread_{key}": value for key, value in _told(draws[name].to_numpy()).items()}
