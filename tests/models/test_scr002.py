@@ -144,7 +144,8 @@ def test_the_curves_are_those_of_the_cell(scr002):
     free = np.array([c for own in at.values() for c in own])
     levels = cell.covariates.fields()["drug"]["levels"]
     x = cell.covariates(**covariates_of_the_cell(cell, np.array([levels.index(d) for d in drugs])))
-    p = cell.subject(cell.typical(), dict.fromkeys(cell.effects(), np.zeros(len(free))), x)
+    neither_sex = cell.typical() | {"sexed": 0.0}  # as the curves were read; a man's APD90 is 23 ms shorter
+    p = cell.subject(neither_sex, dict.fromkeys(cell.effects(), np.zeros(len(free))), x)
     p = cells(cell, len(free), **{**vars(p), "concentration": free})
     read = counting(pace(cell, p, 1000, range(997, 1001))).sort("cell")
     assert not read["code"].to_numpy().any()
