@@ -23,6 +23,8 @@ FLAGS = re.compile(
     r"XLA_FLAGS|LLVM_OPTIONS|PYTENSOR_FLAGS|MKL_CBWR|OPENBLAS_CORETYPE|OMP_NUM_THREADS|SOURCE_DATE_EPOCH"
     r"|NPY_(DISABLE|ENABLE)_CPU_FEATURES|JAX_(ENABLE_X64|PLATFORMS|DEFAULT_\w+)|NUMBA_(CPU_\w+|FASTMATH\w*|OPT)"
 )
+# Sums of linear algebra hang on how many threads it takes: every process of ours has it take one.
+ONE_THREAD: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # Instruction sets that arithmetic is compiled for, of x86 and of ARM, among the many flags of a processor.
 ARITHMETIC = re.compile(r"sse\w*|ssse3|avx\w*|fma\w*|f16c|amx\w*|asimd\w*|sve\w*")
 

@@ -30,7 +30,9 @@ from cohort.trial.course import course, numerics
 if TYPE_CHECKING:
     import xarray as xr
 
-CHUNK = 1 << 15  # lanes per task, a third of a second; results do not depend on it
+# How lanes are cut into tasks; results do not depend on it.
+CHUNK = 1 << 15  # lanes of a task at most, a third of a second of a small model
+TASKS, LEAST = 16, 32  # at least so many tasks, of so many lanes: a few patients of a heavy model keep all workers busy
 
 
 class SimulationError(RuntimeError):
@@ -114,9 +116,11 @@ class Simulation:
             }
         )
 
-    def chunks(self, lanes_each: int) -> list[tuple[str, pl.DataFrame]]:
+    def chunks(self, lanes_each: int | None = None) -> list[tuple[str, pl.DataFrame]]:
         """Arm and lanes of every task, arm by arm."""
         whole = lanes(self.study, self.people, self.parameters["draw"].to_list())
+        if lanes_each is None:
+            lanes_each = min(CHUNK, max(LEAST, sum(table.height for table in whole.values()) // TASKS))
         return [(arm, part) for arm, table in whole.items() for part in table.iter_slices(lanes_each)]
 
     @functools.cached_property
@@ -136,7 +140,7 @@ class Simulation:
         key = digest([self.identity, arm, table_digest(table), used_hash])[:32]
         return Job(key, solve_lanes, (self.study, self.model, arm, table, used))
 
-    def solved(self, chunk: int = CHUNK) -> Iterator[tuple[str, pl.DataFrame]]:
+    def solved(self, chunk: int | None = None) -> Iterator[tuple[str, pl.DataFrame]]:
         """Arm and rows of every chunk, solved here and kept nowhere."""
         for arm, part in self.chunks(chunk):
             yield arm, solve_lanes(*self.job(arm, part).args)
@@ -146,7 +150,7 @@ class Simulation:
         store: Store,
         *,
         client: Any = None,
-        chunk: int = CHUNK,
+        chunk: int | None = None,
         progress: Callable[[int, int], None] = lambda done, of: None,
         said: Callable[[str], None] = lambda text: None,
     ) -> dict[str, list[str]]:
@@ -201,7 +205,7 @@ def simulate(
     *,
     client: Any = None,
     state: Path | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> pl.DataFrame:
     """Every patient in every arm. people: as `sample_population` enrols; posterior: a calibration's DataTree, or its

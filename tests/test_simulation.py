@@ -13,7 +13,7 @@ from cohort import simulation as room
 from cohort.cluster import Local, client
 from cohort.engine import CODES
 from cohort.enrolment import PopulationError
-from cohort.simulation import Counted, SimulationError, simulate
+from cohort.simulation import Counted, Simulation, SimulationError, simulate
 from cohort.trial import MEAN
 
 ARMS = ("placebo_q2w", "evolocumab_140_q2w", "evolocumab_420_q4w")
@@ -63,6 +63,17 @@ def test_a_patient_has_the_same_random_effects_in_every_arm(reference):
 @pytest.mark.parametrize("chunk", [37, 128, 2048])
 def test_chunks_of_any_size_give_the_same_bits(study, company, parameters, reference, chunk: int):
     assert simulate(study, company, parameters, chunk=chunk).equals(reference)
+
+
+def test_few_patients_are_work_for_many_workers(study, company, parameters):
+    """570 lanes, in as many pieces as are worth it; a million are cut by size alone."""
+    few = Simulation.of(study, company, parameters).chunks()
+    assert sum(part.height for _, part in few) == 570
+    assert max(part.height for _, part in few) == 35
+    many = {"arm": pl.DataFrame({"row": range(1_000_000)})}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "lanes", lambda *_: many)
+        assert Simulation.of(study, company, parameters).chunks()[0][1].height == room.CHUNK
 
 
 def test_a_patient_alone_has_the_bits_of_the_cohort(study, company, reference):

@@ -23,7 +23,7 @@ from cohort.library import load
 from cohort.posterior import parameter_draws
 from cohort.record import file_digest
 from cohort.results import Results
-from cohort.simulation import CHUNK, Simulation
+from cohort.simulation import Simulation
 from cohort.study import Study, read_study
 from cohort.trial import MEAN, analysis_set
 
@@ -75,7 +75,7 @@ def _simulated(study: Study, people: Any, data: Data, alike: str | None = None) 
         spreads = [name for name in parameters.columns if name.startswith(alike) and name.endswith(".spread")]
         parameters = parameters.with_columns(pl.lit(0.0).alias(name) for name in spreads)
     what = Simulation.of(small, sample_population(small).people, parameters)
-    visits = pl.concat(data.solve([what.job(arm, part) for arm, part in what.chunks(CHUNK)]))
+    visits = pl.concat(data.solve([what.job(arm, part) for arm, part in what.chunks()]))
     return analysis_set(small, model, visits, parameters), visits
 
 

@@ -126,7 +126,7 @@ def simulate(
         from cohort.posterior import parameter_draws
         from cohort.provenance.manifest import machine
         from cohort.record import code
-        from cohort.simulation import CHUNK, Simulation, assembled
+        from cohort.simulation import Simulation, assembled
         from cohort.store import write_table
 
         results = opened(study)
@@ -136,7 +136,7 @@ def simulate(
         with at_work(results, "simulate"), spread(results.study.root, cluster, workers) as (client, where):
             store = store_of(results, where, "simulate")
             with bar(f"simulating {results.study.name}") as progress:
-                keys = what.solve(store, client=client, chunk=chunk or CHUNK, progress=progress, said=warn)
+                keys = what.solve(store, client=client, chunk=chunk, progress=progress, said=warn)
             counted = assembled(store, results.study, keys, results.arm_file, client=client, said=warn)
             counted.check()
             write_table(results.parameters_file, parameters)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cohort.cluster.kinds import Address, Cluster, ClusterError, Kubernetes, Local, Slurm
+from cohort.record import ONE_THREAD
 
 # Pages that Dask would serve over HTTP beside its own protocol: none. Its server stays, on loopback, and is empty.
 NO_PAGES = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
@@ -44,9 +45,7 @@ def wait(client: Any, patience: float, why: Callable[[], str]) -> None:
 
 def one_thread(tasks: int) -> dict[str, str]:
     """The environment of a worker with so many threads, a task on each: what a task calls starts none of its own."""
-    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1") | {
-        "POLARS_MAX_THREADS": str(tasks)  # one pool for all tasks
-    }
+    return ONE_THREAD | {"POLARS_MAX_THREADS": str(tasks)}  # one pool for all tasks
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ References
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -247,33 +248,36 @@ def refinement(sample: _Sample) -> list[dict[str, Any]]:
     `stated` and `tenth` are differences: of outputs relative to the arm's largest value; of endpoints in their unit,
     the largest of a patient, the arm's mean, or the number of patients who change sides.
     """
+    with ThreadPoolExecutor() as pool:
+        arms = pool.map(lambda arm: list(_refined_arm(sample, arm)), sample.study.arms)
+        return [row for rows in arms for row in rows]
+
+
+def _refined_arm(sample: _Sample, arm: str) -> Iterator[dict[str, Any]]:
     study, model = sample.study, sample.model
     closed = _solver(sample) == "linear"
     finest = sample.finer(100, solver="explicit") if closed else sample.finer(100)
-    rows: list[dict[str, Any]] = []
-    for arm in study.arms:
-        reference, stated = sample.run(arm, finest), sample.run(arm)
-        tenth = None if closed else sample.run(arm, sample.finer(10))
-        for name, exact in reference.items():
-            scale = float(np.max(np.abs(exact), initial=0.0, where=~np.isnan(exact))) or 1.0
-            off = [None if out is None else _off(out[name], exact) / scale for out in (stated, tenth)]
-            rows.append(_refined(arm, name, "output, relative", "1", off, COURSES * study.numerics.rtol))
-        for name, plan in study.endpoints.items():
-            if plan.kind != "course":
-                continue
-            endpoint = model.endpoints[name]
-            exact = _read(model, name, reference)
-            read = [None if out is None else _read(model, name, out) for out in (stated, tenth)]
-            if endpoint.binary:
-                off = [None if x is None else float(np.sum(x != exact)) for x in read]
-                rows.append(_refined(arm, name, "patients who change sides", "1", off, 0.0))
-                continue
-            allowed = MARGIN * (plan.margin.to(endpoint.unit) if plan.margin else float(np.nanstd(exact)))
-            off = [None if x is None else _off(x, exact) for x in read]
-            rows.append(_refined(arm, name, "one patient", endpoint.unit, off, allowed))
-            off = [None if x is None else abs(float(np.nanmean(x) - np.nanmean(exact))) for x in read]
-            rows.append(_refined(arm, name, "mean", endpoint.unit, off, allowed))
-    return rows
+    reference, stated = sample.run(arm, finest), sample.run(arm)
+    tenth = None if closed else sample.run(arm, sample.finer(10))
+    for name, exact in reference.items():
+        scale = float(np.max(np.abs(exact), initial=0.0, where=~np.isnan(exact))) or 1.0
+        off = [None if out is None else _off(out[name], exact) / scale for out in (stated, tenth)]
+        yield _refined(arm, name, "output, relative", "1", off, COURSES * study.numerics.rtol)
+    for name, plan in study.endpoints.items():
+        if plan.kind != "course":
+            continue
+        endpoint = model.endpoints[name]
+        exact = _read(model, name, reference)
+        read = [None if out is None else _read(model, name, out) for out in (stated, tenth)]
+        if endpoint.binary:
+            off = [None if x is None else float(np.sum(x != exact)) for x in read]
+            yield _refined(arm, name, "patients who change sides", "1", off, 0.0)
+            continue
+        allowed = MARGIN * (plan.margin.to(endpoint.unit) if plan.margin else float(np.nanstd(exact)))
+        off = [None if x is None else _off(x, exact) for x in read]
+        yield _refined(arm, name, "one patient", endpoint.unit, off, allowed)
+        off = [None if x is None else abs(float(np.nanmean(x) - np.nanmean(exact))) for x in read]
+        yield _refined(arm, name, "mean", endpoint.unit, off, allowed)
 
 
 def _read(model: Model, endpoint: str, outputs: dict[str, np.ndarray]) -> np.ndarray:

@@ -120,6 +120,11 @@ def balance(
     return Matched(weights, baseline_table(pool, weights, targets), iterations)
 
 
+def _sum(over: str, *arrays: np.ndarray) -> np.ndarray:
+    """Sums of products in one order: those of `@` hang on how many threads the linear algebra has."""
+    return np.einsum(over, *arrays, optimize=False)
+
+
 def _tilted(z: np.ndarray, start: np.ndarray, give: np.ndarray) -> tuple[np.ndarray | None, int]:
     """Newton on the convex dual, log sum start exp(z a) + a'diag(give)a / 2: weights with z'w + give a = 0, and the
     iterations. None where there are no such weights. z: (n, k); start: (n,); give: (k,)."""
@@ -127,7 +132,7 @@ def _tilted(z: np.ndarray, start: np.ndarray, give: np.ndarray) -> tuple[np.ndar
     floor = -math.inf if give.any() else log_start.min() - 1  # no divergence from `start` goes below: no weights exist
 
     def dual(a: np.ndarray) -> tuple[float, np.ndarray]:
-        s = log_start + z @ a
+        s = log_start + _sum("nk,k->n", z, a)
         top = s.max()
         e = np.exp(s - top)
         total = e.sum()
@@ -136,11 +141,11 @@ def _tilted(z: np.ndarray, start: np.ndarray, give: np.ndarray) -> tuple[np.ndar
     a, iteration = np.zeros(z.shape[1]), 0
     value, w = dual(a)
     while iteration < 200 and value >= floor:
-        mean = w @ z
+        mean = _sum("n,nk->k", w, z)
         gradient = mean + give * a
         if np.abs(gradient).max() < TOLERANCE:
             return w, iteration
-        hessian = (z * w[:, None]).T @ z - np.outer(mean, mean) + np.diag(give)
+        hessian = _sum("nj,nk->jk", z * w[:, None], z) - np.outer(mean, mean) + np.diag(give)
         step = -np.linalg.pinv(hessian, rcond=1e-13, hermitian=True) @ gradient  # lines may say the same twice
         slope, length = gradient @ step, 1.0
         while not (there := dual(a + length * step))[0] <= value + 1e-4 * length * slope + 1e-14:
@@ -209,8 +214,8 @@ def _statistic(t: Target, x: np.ndarray, w: np.ndarray) -> float:
     if t.statistic == "percent":
         return float(100 * np.sum(w[x == t.level]))
     if t.statistic in ("mean", "sd"):
-        mean = w @ x
-        return float(mean if t.statistic == "mean" else np.sqrt(w @ (x - mean) ** 2))
+        mean = np.sum(w * x)
+        return float(mean if t.statistic == "mean" else np.sqrt(np.sum(w * (x - mean) ** 2)))
     order = np.argsort(x, kind="stable")
     at = int(np.searchsorted(np.cumsum(w[order]), t.share - TOLERANCE))
     return float(x[order][min(at, len(x) - 1)])
@@ -229,6 +234,7 @@ def baseline_table(pool: pl.DataFrame, weights: np.ndarray, targets: Sequence[Ta
         x, c = values(pool, t.variable), moments[:, j]
         spread = math.sqrt(variance[j]) or c.std() or 1.0  # 0 % or 100 % was published
         before, after = _statistic(t, x, equal), _statistic(t, x, weights)
+        off = (np.sum(weights * c) - wanted[j]) / spread
         sd = t.statistic == "sd"
         rows.append(
             {
@@ -241,8 +247,8 @@ def baseline_table(pool: pl.DataFrame, weights: np.ndarray, targets: Sequence[Ta
                 "after": after,
                 "published": t.value,
                 "difference_before": before / t.value - 1 if sd else (c.mean() - wanted[j]) / spread,
-                "difference_after": after / t.value - 1 if sd else (weights @ c - wanted[j]) / spread,
-                "standard_errors": (weights @ c - wanted[j]) / spread * math.sqrt(t.n) if t.n else None,
+                "difference_after": after / t.value - 1 if sd else off,
+                "standard_errors": off * math.sqrt(t.n) if t.n else None,
                 "source": t.source,
             }
         )

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from cohort import external
+from cohort.chapters.torsade.cells import NUMERICS
 from cohort.engine import solve
 from cohort.library import load, path_of
 from cohort.model import Model, Record, Scalar, quantity
@@ -196,8 +197,10 @@ def test_women_have_longer_action_potentials_and_sex_can_be_left_out(cipa):
 
 @pytest.mark.slow
 @needs_data
-def test_all_four_hundred_of_fdas_rows_come_out_as_fdas(cipa):
+def test_all_four_hundred_of_fdas_rows_come_out_as_fdas_at_the_chapters_tolerance(cipa):
+    """A hundred times coarser than the rows above: the speed of the full run is that of steps that are good enough."""
     exact = _read(EXACT)
-    apart = _agreement(beats.pace(cipa, _exact(cipa, exact), 1000, LAST_250, threads=2), exact)
-    within = (apart["qnet"] <= QNET) & (apart["apd90"] <= APD)
-    assert within.mean() >= 0.95
+    paced = beats.pace(cipa, _exact(cipa, exact), 1000, LAST_250, numerics=NUMERICS, threads=2)
+    apart = _agreement(paced, exact)
+    assert apart["qnet"].max() <= QNET
+    assert apart["apd90"].max() <= APD

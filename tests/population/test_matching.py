@@ -1,6 +1,10 @@
 """Matching to a trial: weights against exponential tilting's closed forms, and tables that no group of people has."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -218,3 +222,20 @@ def test_misses_are_told_in_standard_errors_of_the_published_figure():
     men = float((POOL["sex"] == "male").mean())  # type: ignore[arg-type]
     wanted = [-1 / (9 / math.sqrt(50)), (101 / 81 - 1) / math.sqrt(2 / 50), (men - 0.6) / math.sqrt(0.6 * 0.4 / 50)]
     assert table["standard_errors"].to_list() == pytest.approx(wanted, abs=0.01)
+
+
+def test_weights_are_the_same_bits_however_many_threads_linear_algebra_has():
+    """As a subprocess: how many there are is read when NumPy is loaded."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_matching import POOL, Target, age, balance
+weight, statin = Target("weight", "mean", 84.0, "kg"), Target("statin", "percent", 20.0, "%", level="yes")
+made = balance(POOL, [*age(52, 9), weight, statin])
+sys.stdout.write(made.weights.tobytes().hex() + made.table.write_json())
+"""
+    said = []
+    for threads in ("1", "2"):
+        env = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        said.append(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout)
+    assert said[0] == said[1]

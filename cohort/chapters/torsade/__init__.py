@@ -38,7 +38,7 @@ from cohort.chapters.torsade.fda import against_fda
 from cohort.display.table import Table
 from cohort.results import Results
 
-OPTIONS = {"samples": 8, "beats": 300, "block": 224}
+OPTIONS = {"samples": 8, "beats": 300, "block": 56}
 MOST = {"samples": 2000}
 FIRST = 25  # samples whose lanes are kept one by one: those of which FDA's own results are at hand
 
