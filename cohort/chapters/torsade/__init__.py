@@ -147,7 +147,7 @@ def made(results: Results, predicted: Mapping[str, Any], data: Data) -> Chapter:
         "Torsade risk of 28 drugs",
         "absent: none of these drugs is meant to work on the cell here; the question is their risk.",
         safety,
-        [safety, *_findings(predicted, rows, judged, drugs)],
+        _findings(predicted, rows, judged, drugs),
         blocks,
     )
 

@@ -11,7 +11,7 @@ LABELLED = 0.045  # share from which a part is named inside its bar
 
 def error(people: pl.DataFrame, prefix: str, whole: str) -> float:
     """The largest |sum of the parts - whole| / whole of anyone."""
-    parts = people.select(pl.sum_horizontal(pl.col(f"^{prefix}_.*$"))).to_series().to_numpy()
+    parts = people.select(pl.col(f"^{prefix}_.*$")).to_numpy().sum(axis=1)  # Polars would add in any order
     total = people[whole].to_numpy()
     return float(np.max(np.abs(parts - total) / total))
 
