@@ -64,7 +64,7 @@ def test_the_closed_form_is_the_conjugate_answer(arms, answer):
         assert answer[key] == pytest.approx(value, rel=1e-9)
 
 
-@pytest.mark.parametrize("engine", ["numpyro", "pymc"])
+@pytest.mark.parametrize("engine", ["numpyro", pytest.param("pymc", marks=pytest.mark.slow)])
 def test_numpyro_and_pymc_sample_the_same_posterior(arms, answer, engine):
     """Each within four Monte Carlo standard errors of the closed form, hence of each other."""
     from arviz_stats import summary
