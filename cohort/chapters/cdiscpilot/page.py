@@ -94,9 +94,6 @@ def _safety(f: Found) -> str:
 
 
 def _findings(f: Found) -> list[str]:
-    skin = (
-        next(r for r in f.compared if r["outcome"] == "skin_event" and r["arm"] == "high dose") if f.compared else None
-    )
     week = _row(f.scores, arm="low dose", visit="Week 8")
     all_placebo = _row(f.scores, arm="placebo", visit="all")
     worst, best = f.placebo[0], f.placebo[-1]
@@ -124,12 +121,17 @@ def _findings(f: Found) -> list[str]:
         if ratio.min() > 1
         else f"PROCOVA's score lowers the variance of an effect by {percent(1 - float(ratio.min()), 1)} at most.",
     ]
-    if skin is not None:
-        told.append(
-            f"High dose, predicted from placebo and low dose: a skin event in {percent(skin['predicted'])} "
-            f"({percent(skin['low'])} to {percent(skin['high'])}), seen in {percent(skin['observed'])}."
-        )
+    predicted = sorted((r for r in f.compared if r["role"] == "predicted"), key=lambda r: not r["missed"])
+    if predicted:
+        told.append(f"High dose, predicted from placebo and low dose: {'; '.join(map(_predicted, predicted))}.")
     return told
+
+
+def _predicted(r: dict[str, Any]) -> str:
+    show = (lambda x: number(x, 2)) if r["outcome"] == "adas_change" else percent
+    missed = "; missed" if r["missed"] else ""
+    said = f"{show(r['predicted'])} ({show(r['low'])} to {show(r['high'])})"
+    return f"{r['what']} {said}, seen {show(r['observed'])}{missed}"
 
 
 def _own(f: Found) -> list[Text | Table | Figure]:
@@ -443,8 +445,9 @@ def _virtual(f: Found) -> list[Text | Table | Figure]:
             "Means ± Monte Carlo standard error and equal-tailed 95 % predictive intervals of a trial of the real "
             "size, over draws of the parameters, under the study's estimands; observed with standard error, the "
             "score with the last value carried forward, events until follow-up (of the skin) or treatment (others) "
-            "ended; place: the share of the prediction below what was observed. Rows outside their interval are "
-            "marked.",
+            "ended; place: the share of the prediction below what was observed, ± Monte Carlo standard error. Rows "
+            "outside their interval are marked; its ends are of few draws too, so that a place within two such errors "
+            "of 0.025 or 0.975 is undecided. The table of fitted arms has the score from a smooth distribution.",
             [
                 Column("what", "outcome", plain=True),
                 Column("arm", "arm", plain=True),
@@ -452,7 +455,7 @@ def _virtual(f: Found) -> list[Text | Table | Figure]:
                 Column("said", "predicted"),
                 Column("range", "95 % predictive interval"),
                 Column("was", "observed (SE)"),
-                Column("place", "place", TWO),
+                Column("place", "place", TWO, error="place_mcse"),
                 *(Column(k, k, hidden=True) for k in FIGURES),
             ],
             shown,

@@ -49,6 +49,8 @@ def observed(trial: Trial, adtte: pl.DataFrame, adae: pl.DataFrame) -> dict[str,
     n = dict(trial.people.group_by("arm").len().rows())
     skin = adtte.filter(pl.col("CNSR") == 0, pl.col("AVAL") <= END).group_by("TRTA").len()
     rest = adae.filter(pl.col("TRTEMFL") == "Y", pl.col("CQ01NAM").is_null(), pl.col("ASTDY") <= END)
+    rest = rest.join(trial.adsl.select("USUBJID", "TRTDUR"), on="USUBJID", how="left", validate="m:1")
+    rest = rest.filter(pl.col("ASTDY") <= pl.col("TRTDUR"))
     early = trial.adsl.filter(pl.col("DCDECOD") != "COMPLETED", pl.col("TRTDUR") <= END).group_by("TRT01A").len()
     counts = {
         "skin_event": dict(skin.rows()),
@@ -84,6 +86,7 @@ def compared(
                     "observed": found.observed,
                     "se": seen[what][arm][1],
                     "place": found.place,
+                    "place_mcse": found.mcse,
                     "inside": inside,
                     "missed": not inside,
                     "role": "predicted" if arm == "high dose" else "published" if _published(what, arm) else "fitted",
